@@ -1,0 +1,50 @@
+"""whet sharpens an open language model for one task: one recipe in, one run folder out.
+
+This module is the menu. A name is looked up when it is first used, so `import whet` loads no other module.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from whet.errors import DataError as DataError
+    from whet.errors import Interrupted as Interrupted
+    from whet.errors import ModelError as ModelError
+    from whet.errors import Problem as Problem
+    from whet.errors import RecipeError as RecipeError
+    from whet.errors import RunError as RunError
+    from whet.errors import UserError as UserError
+    from whet.errors import WhetError as WhetError
+    from whet.example import Example as Example
+    from whet.example import Prediction as Prediction
+    from whet.example import Task as Task
+    from whet.recipe import Recipe as Recipe
+    from whet.run import Run as Run
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "whet.errors": "WhetError UserError RecipeError DataError ModelError RunError Interrupted Problem",
+    "whet.example": "Example Task Prediction",
+    "whet.recipe": "Recipe",
+    "whet.run": "Run",
+    "whet.stages": "check prepare train evaluate predict report",
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    """The public object of this name, from the module that it lives in."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'whet' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """The menu, for tab completion."""
+    return [*__all__, "__version__"]

@@ -1,0 +1,171 @@
+"""Texts that say the same: one normal form for exact twins, exact Jaccard similarity over character 5-grams for near ones.
+
+The search is exact, so there is nothing to tune and nothing missed: two sets with Jaccard t or more share an element among
+the rarest few of each (prefix filtering: Bayardo, Ma & Srikant 2007, "Scaling up all pairs similarity search", section 4).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+GRAM = 5
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Pair(NamedTuple):
+    """Two texts by their places, `first < second`, and their Jaccard similarity."""
+
+    first: int
+    second: int
+    similarity: float
+
+
+class Twin(NamedTuple):
+    """The most similar text on the other side, by its place there."""
+
+    place: int
+    similarity: float
+
+
+def normal_form(text: str) -> str:
+    """A text without what makes no difference: NFKC, case folded, letters and digits only.
+
+    What stands between two digits leaves a space: 1.5 is not 15. A text without letters and digits (only emoji, say) is its
+    own normal form.
+
+    Example:
+        >>> normal_form("We'll build 1.5  MILLION homes!"), normal_form("\U0001f44d \U0001f44d")
+        ('wellbuild1 5millionhomes', '\U0001f44d \U0001f44d')
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    apart = re.sub(r"(?<=\d)[\W_]+(?=\d)", "\n", folded)
+    kept = "".join(c for c in apart if c == "\n" or c.isalnum() or _is_mark(c))
+    return kept.replace("\n", " ") if any(c.isalnum() for c in kept) else text
+
+
+def near_duplicates(texts: Sequence[str], threshold: float = 0.8) -> list[Pair]:
+    """All pairs of texts whose character 5-grams (of the normal form) have a Jaccard similarity of `threshold` or more.
+
+    None is missed and none is false. A normal form shorter than 5 characters has itself as its only gram.
+
+    Args:
+        texts: N texts.
+        threshold: in (0, 1].
+
+    Example:
+        >>> near_duplicates(["We will build 40,000 homes by 2027.", "no", "We will build 40,000 homes by 2028."], 0.7)
+        [Pair(first=0, second=2, similarity=0.9...)]
+    """
+    grams = _grams(texts)
+    found = _similar(grams, np.arange(len(texts)), np.arange(len(texts)), threshold)
+    pairs = (Pair(int(c), probe, float(s)) for probe, places, sims in found for c, s in zip(places, sims, strict=True) if c < probe)
+    return sorted(pairs)
+
+
+def nearest_twins(texts: Sequence[str], others: Sequence[str], threshold: float = 0.8) -> dict[int, Twin]:
+    """For the place of each text that has one, its most similar text among `others`, at `threshold` or more.
+
+    Example:
+        >>> nearest_twins(["Build more homes now!", "Lower the tax."], ["Cut waste.", "build more homes - now"])
+        {0: Twin(place=1, similarity=1.0)}
+    """
+    grams = _grams([*texts, *others])
+    probes, indexed = np.arange(len(texts)), np.arange(len(texts), len(texts) + len(others))
+    twins = {}
+    for probe, places, sims in _similar(grams, probes, indexed, threshold):
+        best = int(np.argmax(sims))
+        twins[probe] = Twin(int(places[best]) - len(texts), float(sims[best]))
+    return twins
+
+
+@dataclass(frozen=True, slots=True)
+class _Grams:
+    """The gram sets of N texts, one after another: text i has `ids[starts[i]:starts[i + 1]]`, ascending.
+
+    A gram's id is its rank by rarity, so the first ids of a text are its rarest grams.
+    """
+
+    ids: Ints
+    starts: Ints
+
+    @property
+    def sizes(self) -> Ints:
+        """How many grams each text has."""
+        return np.diff(self.starts)
+
+
+def _grams(texts: Sequence[str]) -> _Grams:
+    """The sets of character 5-grams of the texts' normal forms."""
+    forms = [normal_form(text).ljust(GRAM, "\0") for text in texts]
+    lengths = np.array([len(form) for form in forms], dtype=np.int64)
+    codes = np.frombuffer("".join(forms).encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.int64)
+    if not len(codes):
+        return _Grams(codes, np.zeros(len(texts) + 1, dtype=np.int64))
+    # Dense numbers at every step keep the products below 2**63: exact ids, no hashing.
+    one = _dense(codes)
+    two = _dense(one[:-1] * (one.max() + 1) + one[1:])
+    four = _dense(two[:-2] * (two.max() + 1) + two[2:])
+    five = _dense(four[:-1] * (one.max() + 1) + one[4:])
+    owner = np.repeat(np.arange(len(texts)), lengths)
+    inside = owner[: len(five)] == owner[GRAM - 1 :]
+    owner, five = owner[: len(five)][inside], five[inside]
+    keys = np.unique(owner * (five.max() + 1) + five)
+    owner, five = np.divmod(keys, five.max() + 1)
+    counts = np.bincount(five)
+    rank = np.empty(len(counts), dtype=np.int64)
+    rank[np.argsort(counts, kind="stable")] = np.arange(len(counts))
+    ids = rank[five]
+    order = np.lexsort((ids, owner))
+    return _Grams(ids[order], np.searchsorted(owner[order], np.arange(len(texts) + 1)))
+
+
+def _similar(grams: _Grams, probes: Ints, indexed: Ints, threshold: float) -> Iterator[tuple[int, Ints, Floats]]:
+    """For every probe with any: the indexed texts (itself left out) that are similar enough, and how similar."""
+    sizes = grams.sizes
+    # A pair at t shares ceil(t * size) grams of each, so one of the first size - ceil(t * size) + 1; 1e-9 is for 0.8 * 35.
+    prefixes = sizes - np.ceil(threshold * sizes - 1e-9).astype(np.int64) + 1
+    places, length = _ranges(grams.starts[indexed], prefixes[indexed]), prefixes[indexed]
+    posted, owners = grams.ids[places], np.repeat(indexed, length)
+    order = np.argsort(posted, kind="stable")
+    posted, owners = posted[order], owners[order]
+    heads = np.searchsorted(posted, np.arange(grams.ids.max(initial=0) + 2))
+    is_mine = np.zeros(len(heads), dtype=bool)
+    for probe in probes:
+        mine = grams.ids[grams.starts[probe] : grams.starts[probe + 1]]
+        rare = mine[: prefixes[probe]]
+        candidates = np.unique(owners[_ranges(heads[rare], heads[rare + 1] - heads[rare])])
+        fits = (sizes[candidates] >= threshold * len(mine)) & (sizes[candidates] * threshold <= len(mine)) & (candidates != probe)
+        candidates = candidates[fits]
+        if not len(candidates):
+            continue
+        is_mine[mine] = True
+        hits = is_mine[grams.ids[_ranges(grams.starts[candidates], sizes[candidates])]]
+        shared = np.add.reduceat(hits, np.cumsum(sizes[candidates]) - sizes[candidates], dtype=np.int64)
+        is_mine[mine] = False
+        similarity = shared / (len(mine) + sizes[candidates] - shared)
+        if (good := similarity >= threshold - 1e-12).any():
+            yield int(probe), candidates[good], similarity[good]
+
+
+def _dense(values: Ints) -> Ints:
+    """The values renumbered 0, 1, 2, ... in ascending order."""
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)
+
+
+def _ranges(starts: Ints, lengths: Ints) -> Ints:
+    """`[s, s + 1, ..., s + n - 1]` for every start s and length n, one after another."""
+    ends = np.cumsum(lengths)
+    return np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0)
+
+
+def _is_mark(character: str) -> bool:
+    """Whether it is a combining mark: a letter's part in most scripts. Variation selectors only choose a drawing."""
+    return unicodedata.category(character)[0] == "M" and not "\ufe00" <= character <= "\ufe0f"

@@ -1,0 +1,113 @@
+"""A file or a Hub id to a Table. Nothing is guessed, nothing is changed: a row is read right, or set aside with its reason."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+from whet.data.delimited import read_delimited
+from whet.data.records import read_columnar, read_json, read_json_lines, table_from_arrow
+from whet.data.table import Table
+from whet.errors import DataError, Problem
+
+DELIMITED = (".csv", ".tsv", ".tab")
+JSON_LINES = (".jsonl", ".ndjson")
+COLUMNAR = (".parquet", ".arrow", ".feather")
+FORMATS = (*DELIMITED, *JSON_LINES, ".json", *COLUMNAR)
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def read_rows(
+    path: str | Path,
+    *,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    header: bool = True,
+    split: str = "train",
+) -> Table:
+    """The rows of a CSV, TSV, JSONL, JSON, Parquet or Arrow file, or of a Hub data set, all as text.
+
+    `None`, `NA`, `007` and the empty cell stay what they are. `table.read` is always `len(rows) + len(drops)`.
+
+    Args:
+        path: a file; or a Hub id (`owner/name`) where no such file exists.
+        encoding: of a text file that is neither UTF-8 nor begins with a byte-order mark.
+        delimiter: between the cells of a CSV or TSV file; left out, it is found.
+        header: whether the first row of a CSV or TSV file names the columns.
+        split: of a Hub data set.
+
+    Raises:
+        DataError: there is no such file, its kind is not known, or it cannot be read without guessing.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "talks.csv")
+        ...     _ = file.write_text("id,text,label\\n007,We will build.,None\\n008,Too,many,cells\\n009,No.,NA\\n")
+        ...     table = read_rows(file)
+        >>> [row.cells for row in table.rows]
+        [('007', 'We will build.', 'None'), ('009', 'No.', 'NA')]
+        >>> print(table.drops[0].origin, "-", table.drops[0].detail)
+        talks.csv, row 3 - 4 cells where the header has 3; a cell with a comma in it must stand in quotes
+    """
+    file = Path(path)
+    suffix = file.suffix.lower()
+    if file.is_dir():
+        raise DataError(Problem(str(path), "this is a folder, not a file", "Name the file in it"))
+    if not file.exists():
+        if isinstance(path, str) and HUB_ID.fullmatch(path) and suffix not in FORMATS:
+            return _read_hub(path, split)
+        raise DataError(_no_such_file(file))
+    if suffix not in FORMATS:
+        packed = suffix in (".gz", ".zip", ".bz2", ".xz", ".zst", ".7z")
+        do = "Unpack it first" if packed else f"Save it as one of {', '.join(FORMATS)}"
+        raise DataError(Problem(file.name, f"whet reads no {suffix or 'files without a suffix'} tables", do))
+    try:
+        if suffix in DELIMITED:
+            return read_delimited(file, source=file.name, encoding=encoding, delimiter=delimiter, header=header)
+        if suffix in JSON_LINES:
+            return read_json_lines(file, source=file.name, encoding=encoding)
+        if suffix == ".json":
+            return read_json(file, source=file.name, encoding=encoding)
+        return read_columnar(file, source=file.name)
+    except PermissionError:
+        raise DataError(Problem(str(path), "you may not read this file", "Change its permissions")) from None
+
+
+def table_from_dataset(dataset: Any, source: str) -> Table:
+    """The Table of a `datasets.Dataset`; class numbers are read as the names of the classes."""
+    names = {name: list(f.names) for name, f in dataset.features.items() if type(f).__name__ == "ClassLabel"}
+    schema = dataset.features.arrow_schema
+    batches = (b for table in dataset.with_format("arrow").iter(batch_size=1000) for b in table.to_batches())
+    return table_from_arrow(schema, batches, source, names)
+
+
+def _read_hub(name: str, split: str) -> Table:
+    """The Table of a data set on the Hugging Face Hub, or of its local copy."""
+    offline = "Download it where there is a network, save it as JSONL or Parquet, and give that file as `path`"
+    try:
+        import datasets
+
+        dataset = datasets.load_dataset(name, split=split)
+    except ImportError:
+        raise DataError(Problem(name, "reading from the Hub needs the package `datasets`, which is not installed", offline)) from None
+    except ValueError as error:
+        # An unknown split or configuration; the library's own words name those that exist.
+        raise DataError(Problem(name, " ".join(str(error).split()).rstrip("."), "Name one that exists")) from error
+    except Exception as error:
+        # Network, DNS, proxy, hub and cache faults come as a dozen types from three libraries: all mean the same to the user.
+        reason = f"there is no such file, and no such data set could be had from the Hub ({type(error).__name__})"
+        raise DataError(Problem(name, reason, offline)) from error
+    return table_from_dataset(dataset, name)
+
+
+def _no_such_file(file: Path) -> Problem:
+    """The Problem of a path that leads nowhere, with the files that it may have meant."""
+    folder = file.parent
+    if not folder.is_dir():
+        return Problem(str(file), f"there is no folder {folder}", "Check the path; it is taken from the recipe's folder")
+    near = difflib.get_close_matches(file.name, [f.name for f in folder.iterdir() if f.is_file()], 3, 0.5)
+    do = f"Did you mean {' or '.join(near)}" if near else "Check the path; it is taken from the recipe's folder"
+    return Problem(str(file), "there is no such file", do)

@@ -1,0 +1,173 @@
+"""Text to token ids, without torch: prompt ids, then completion ids, then the end token. Never a string search.
+
+The mask is decided where the ids are made: everything of the completion, its end token included, carries loss.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from whet.errors import DataError, ModelError, Problem
+from whet.example import Drop, Example, Task
+from whet.prompts import plain
+from whet.recipe import EMBEDDED_BASE
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "config.json", "generation_config.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One example as ids: `prompt` carries no loss, `completion` (with its end token) does."""
+
+    id: str
+    prompt: tuple[int, ...]
+    completion: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.completion)
+
+
+class Tokens:
+    """A model's tokenizer, read from its tokenizer.json: ids, the end and padding ids, the longest input."""
+
+    def __init__(self, folder: Path, base: str) -> None:
+        from tokenizers import Tokenizer
+
+        if not (folder / "tokenizer.json").is_file():
+            raise ModelError(Problem(f"[model] base {base}", "it has no tokenizer.json", "Name a model that has one (a fast tokenizer)"))
+        self.folder, self.base = folder, base
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        tokenizer_config, config, generation = (_json(folder / name) for name in TOKENIZER_FILES[1:])
+        self.end = self._special("eos_token", tokenizer_config, generation.get("eos_token_id", config.get("eos_token_id")))
+        padding = self._tokenizer.token_to_id(_content(tokenizer_config.get("pad_token")) or "")
+        self.padding: int = self.end if padding is None else padding
+        lengths = [config.get("max_position_embeddings"), config.get("n_positions")]
+        self.max_length: int | None = min((n for n in lengths if isinstance(n, int)), default=None)
+
+    def _special(self, name: str, tokenizer_config: dict[str, Any], fallback: Any) -> int:
+        found = self._tokenizer.token_to_id(_content(tokenizer_config.get(name)) or "")
+        if found is None:
+            found = fallback[0] if isinstance(fallback, list) and fallback else fallback
+        if not isinstance(found, int):
+            raise ModelError(Problem(f"[model] base {self.base}", f"it names no {name}", "Set it in tokenizer_config.json"))
+        return found
+
+    def prompt(self, text: str) -> tuple[int, ...]:
+        """The ids of a prompt, with what the tokenizer puts in front of every text."""
+        return tuple(self._tokenizer.encode(text).ids)
+
+    def completion(self, text: str) -> tuple[int, ...]:
+        """The ids of a completion and the end token."""
+        return (*self._tokenizer.encode(text, add_special_tokens=False).ids, self.end)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids, without special tokens."""
+        return str(self._tokenizer.decode(list(ids)))
+
+    def piece(self, token: int) -> str:
+        """One token as it can be read: its own text, or its name where it has none."""
+        text = str(self._tokenizer.decode([token], skip_special_tokens=False))
+        return text if text else str(self._tokenizer.id_to_token(token))
+
+
+def load(base: str) -> Tokens:
+    """The tokenizer of a base model: the embedded one, a local folder's, or that of a Hub id.
+
+    Raises:
+        ModelError: if it cannot be had, with what to do without a network.
+    """
+    return Tokens(base_folder(base, TOKENIZER_FILES), base)
+
+
+def base_folder(base: str, files: Sequence[str]) -> Path:
+    """The local folder of a base model; for a Hub id these `files` (patterns) are fetched into the Hub cache first."""
+    if base == EMBEDDED_BASE:
+        return Path(str(resources.files("whet.base") / "whetstone"))
+    if Path(base).is_dir():
+        return Path(base)
+    if Path(base).is_absolute() or base.startswith(".") or base.count("/") > 1:
+        raise ModelError(Problem(f"[model] base {base}", "there is no such folder", "Mend the path, or name a Hub id as owner/name"))
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    offline = f"Download it where there is a network and set base to its folder, or leave base out for the embedded {EMBEDDED_BASE}"
+    try:
+        return Path(snapshot_download(base, allow_patterns=list(files)))
+    except HFValidationError:
+        raise ModelError(Problem(f"[model] base {base}", "it is neither a folder nor a Hub id", "Write owner/name, or a path")) from None
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else "no answer"
+        what = f"the Hub refused it ({status}: unknown, private or gated)"
+        raise ModelError(Problem(f"[model] base {base}", what, "Check the spelling and your access token")) from None
+    except (LocalEntryNotFoundError, OSError):
+        raise ModelError(Problem(f"[model] base {base}", "the Hub cannot be reached and the model is not in the local cache", offline)) from None
+
+
+def encode(example: Example, task: Task, tokens: Tokens) -> Encoded:
+    """The ids of one example: those of its prompt, then those of its completion and the end token."""
+    return Encoded(example.id, tokens.prompt(plain.prompt(task, example.inputs)), tokens.completion(plain.completion(example.target)))
+
+
+def fit(
+    examples: Sequence[Example], task: Task, tokens: Tokens, max_length: int, too_long: Literal["error", "drop", "truncate"]
+) -> tuple[list[Example], list[Drop]]:
+    """The examples that fit into `max_length` tokens, and one Drop for each that was dropped or cut.
+
+    `truncate` cuts the end of the longest input and never the instruction or the answer.
+
+    Raises:
+        DataError: under `error`, naming the longest; or where instruction and answer alone are too long.
+    """
+    kept, drops, over = [], [], []
+    for example in examples:
+        length = len(encode(example, task, tokens))
+        if length <= max_length:
+            kept.append(example)
+        elif too_long == "truncate":
+            cut = _cut(example, task, tokens, max_length)
+            lost = len(example.text) - len(cut.text)
+            drops.append(Drop(example.origin, "truncated", f"{length} tokens; the last {lost} characters of its input were cut", example.text))
+            kept.append(cut)
+        else:
+            over.append((length, example))
+    if over and too_long == "error":
+        longest, example = max(over, key=lambda pair: pair[0])
+        what = f"{len(over)} examples are longer than {max_length} tokens; this one has {longest}"
+        raise DataError(Problem(str(example.origin), what, 'Raise [train] max_length, or set [train] too_long to "truncate" or "drop"'))
+    drops += [Drop(e.origin, "too_long", f"{n} tokens, more than {max_length}", e.text) for n, e in over]
+    return kept, drops
+
+
+def _cut(example: Example, task: Task, tokens: Tokens, max_length: int) -> Example:
+    """The example with just enough of its longest input cut off; bisection over characters."""
+    name = max(example.inputs, key=lambda key: len(example.inputs[key]))
+    text = example.inputs[name]
+
+    def shortened(length: int) -> Example:
+        return replace(example, inputs={**example.inputs, name: text[:length]})
+
+    if len(encode(shortened(0), task, tokens)) >= max_length:
+        what = f"instruction and answer alone need more than {max_length} tokens"
+        raise DataError(Problem(str(example.origin), what, "Raise [train] max_length; an answer is never cut"))
+    low, high = 0, len(text)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if len(encode(shortened(middle), task, tokens)) <= max_length else (low, middle)
+    return shortened(low)
+
+
+def _json(file: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return value
+
+
+def _content(token: Any) -> str | None:
+    """A special token's text: tokenizer_config.json holds a string or an object."""
+    return token.get("content") if isinstance(token, dict) else token

@@ -1,0 +1,90 @@
+"""The records that walk through the house: Task, Origin, Example, Prediction. Frozen, text only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Task(BaseModel):
+    """What the model must do. The `[task]` section of a recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["classify", "generate"] = Field("classify", description="choose one of `labels`, or write an answer")
+    instruction: str = Field(description="what to do, in words; it comes first in every prompt", min_length=1)
+    labels: tuple[str, ...] = Field((), description="the answers a `classify` task chooses from, in a fixed order")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an Example comes from: the file (or Hub id) and the row in it, counted as `read` counts."""
+
+    source: str
+    row: int
+
+    def __str__(self) -> str:
+        return f"{self.source}, row {self.row}"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One labelled item. `inputs` maps column name to text in the recipe's order; `target` is the answer."""
+
+    id: str
+    inputs: Mapping[str, str]
+    target: str
+    group: str | None
+    origin: Origin
+
+    @property
+    def text(self) -> str:
+        """All inputs as one text, for duplicate search, baselines and people."""
+        return "\n".join(self.inputs.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON values."""
+        return {**asdict(self), "inputs": dict(self.inputs)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Example:
+        """The Example that `to_json` wrote."""
+        return cls(record["id"], dict(record["inputs"]), record["target"], record["group"], Origin(**record["origin"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """One row that did not become (or did not stay) an Example, or was changed on the way, and why.
+
+    `reason` is a short code (`duplicate`, `conflict`, `leak`, `empty_input`, `unknown_label`, ...), `detail` a sentence.
+    """
+
+    origin: Origin
+    reason: str
+    detail: str
+    text: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model says of one passage: the label, its calibrated probability, one score per label, and the place."""
+
+    id: str
+    text: str
+    label: str
+    probability: float | None
+    scores: Mapping[str, float]
+    document: str
+    start: int
+    end: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON values, keys as in the contract of `whet predict`."""
+        return {**asdict(self), "scores": dict(self.scores)}
