@@ -16,3 +16,11 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the real files of ../shared, which is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base model folder small enough for a test: random weights, the embedded tokenizer."""
+    from engine_parts import make_base
+
+    return make_base(tmp_path_factory.mktemp("base") / "tiny", ROOT / "src/whet/base/whetstone")

@@ -40,7 +40,7 @@ def test_hand_computed_bins_of_ten_items() -> None:
     found = reliability(CONFIDENCE, CORRECT, 10)
     assert [b.n for b in found] == [2] * 5
     assert [(b.low, b.high) for b in found] == [(k / 10, (k + 1) / 10) for k in range(5, 10)]
-    assert [abs(b.accuracy - b.confidence) for b in found] == pytest.approx([0.05, 0.35, 0.25, 0.15, 0.05])
+    assert [abs(b.accuracy - b.confidence) for b in found] == pytest.approx([0.05, 0.15, 0.25, 0.35, 0.05])
     low, high = reliability(CONFIDENCE, CORRECT, 2, equal_mass=True)
     assert (low.n, high.n) == (6, 4)  # the two .75 stay together
     assert abs(low.accuracy - low.confidence) == pytest.approx(0.016667, abs=1e-6)
@@ -99,8 +99,13 @@ def test_errors_are_ordered_and_one_bin_is_the_least_that_can_be_seen() -> None:
 
 @pytest.mark.parametrize(
     ("n", "width_mean", "width_p95", "mass_mean"),
-    [(50, 0.101, 0.159, 0.142), (100, 0.071, 0.117, 0.102), (300, 0.040, 0.065, 0.057), (1000, 0.022, 0.036, 0.031)]
-    + [(5000, 0.010, 0.017, 0.014)],
+    [
+        (50, 0.101, 0.159, 0.142),
+        (100, 0.071, 0.117, 0.102),
+        (300, 0.040, 0.065, 0.057),
+        (1000, 0.022, 0.036, 0.031),
+        (5000, 0.010, 0.017, 0.014),
+    ],
 )
 def test_noise_floor_of_a_calibrated_model(n: int, width_mean: float, width_p95: float, mass_mean: float) -> None:
     """The table of 400 simulations; small n is averaged over several sets of confidences, as they were drawn anew there."""

@@ -9,11 +9,10 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,12 +20,13 @@ import pytest
 from whet.errors import RunError
 from whet.measure.calibration import fit_temperature, log_softmax, softmax
 from whet.measure.compare import mcnemar
+from whet.measure.generation import generation_statistics, measure_generation
 from whet.measure.inputs import FloatArray, IntArray
 from whet.measure.intervals import bootstrap
 from whet.measure.metrics import measure, statistics
 from whet.measure.reliability import reliability
 from whet.run import Run
-from whet.views import report
+from whet.views import report, wording
 
 Json = dict[str, Any]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -78,13 +78,17 @@ def write_run(folder: Path, labels: tuple[str, ...] = ("True", "False"), n: int 
          "baselines": {name: labels[answer[i]] for name, answer in systems.items()}}
         for i in range(n)
     ])  # fmt: skip
-    bins = {name: [b.to_json() for b in reliability(p.max(1), p.argmax(1) == truth)] for name, p in (("before", before), ("after", after))}
+    bins = {
+        name: [b.to_json() for b in reliability(p.max(1), p.argmax(1) == truth)]
+        for name, p in (("before", before), ("after", after))
+    }
     run.write_json("evaluation.json", {
-        "split": "test", **measure(truth, after, labels).to_json(), "intervals": _intervals(truth, after), "interval_unit": "group",
-        "label_mass": {"mean": 0.97, "min": 0.612}, "before_calibration": measure(truth, before, labels).to_short_json(),
+        "split": "test", **measure(truth, after, labels).to_json(), "intervals": _intervals(truth, after),
+        "interval_unit": "group", "label_mass": {"mean": 0.97, "min": 0.612},
+        "before_calibration": measure(truth, before, labels).to_short_json(),
         "reliability": bins, "baselines": {name: _baseline(answer, said, truth, labels) for name, answer in systems.items()},
-        "forgetting": {"text": "400 sentences of public-domain prose", "base_bits_per_character": 2.113, "tuned_bits_per_character": 2.164},
-        "verdict": "Fine-tuning was worth it: macro F1 is well above TF-IDF, more than chance explains, and its probabilities can be trusted.",
+        "forgetting": {"text": "400 sentences of prose", "base_bits_per_character": 2.113, "tuned_bits_per_character": 2.164},
+        "verdict": "Fine-tuning was not worth it for the labels: TF-IDF is as good. Its probabilities can be trusted.",
     })  # fmt: skip
     run.write_json("calibration.json", fit.to_json())
     return run
@@ -105,7 +109,7 @@ def write_trained(folder: Path, labels: tuple[str, ...] = ("True", "False"), n: 
         "dataset": {"read": 1611, "kept": 1484, "dropped": {"duplicate": 112, "conflict": 14, "empty_input": 1},
                     "splits": {name: {"n": k, "labels": dict.fromkeys(labels, k // len(labels)), "groups": k // 12}
                                for name, k in share.items()},
-                    "notes": ["4 labels were written in two ways (true, TRUE) and read as True.", "Group speech-7 stands twice."]},
+                    "notes": ["4 labels were written in two ways and read as True.", "Group speech-7 stands twice."]},
         "training": {"method": "lora", "parameters": 8_100_000, "trainable_parameters": 311_296, "steps": steps, "epochs": 3,
                      "best_step": 160, "best_validation_nll": 0.41, "seconds": 95.2, "tokens": 123_456},
     })  # fmt: skip
@@ -123,12 +127,69 @@ def write_trained(folder: Path, labels: tuple[str, ...] = ("True", "False"), n: 
     return run
 
 
+def write_generate(folder: Path, n: int = 40) -> Run:
+    """A finished run of a `generate` task: no labels, no probabilities."""
+    rng = np.random.default_rng(5)
+    run = write_trained(folder)
+    run.write_text("recipe.toml", RECIPE.replace('"classify"', '"generate"').replace('labels = ["True", "False"]\n', ""))
+    manifest = run.manifest
+    for split in manifest["dataset"]["splits"].values():
+        del split["labels"]
+    run.write_json("manifest.json", manifest)
+    targets = [sentence(rng, True) for _ in range(n)]
+    answers = [target if i % 3 else sentence(rng, True) for i, target in enumerate(targets)]
+    run.write_lines("predictions.jsonl", [
+        {"id": f"g-{i}", "text": f"Shorten: {target} It was a long day.", "target": target, "label": answer,
+         "probability": None, "scores": {}, "origin": {"source": "speeches.csv", "row": i}, "group": None, "baselines": {}}
+        for i, (target, answer) in enumerate(zip(targets, answers, strict=True))
+    ])  # fmt: skip
+    base = measure_generation(targets, [t[:20] for t in targets]).to_json()
+    found = bootstrap(generation_statistics(targets, answers), n, seed=1, resamples=200)
+    run.write_json("evaluation.json", {
+        "split": "test", **measure_generation(targets, answers).to_json(), "baselines": {"zero_shot": base},
+        "intervals": {name: interval.to_json() for name, interval in found.items()},
+        "forgetting": None, "verdict": "Fine-tuning was worth it: two answers of three are exactly what was asked for.",
+    })  # fmt: skip
+    return run
+
+
+EVIL = '</script><script>window.pwned=1</script><img src="http://evil.invalid/x" onerror="window.pwned=2">'
+HIDDEN = "pay \u202e\u2066\u200b\ufeff\x1b[31m\x00\u2028\u3164 attention"
+
+
+def write_nasty(folder: Path) -> Run:
+    """A run in which every text that comes from outside is hostile: markup, hidden characters, 10,000 characters, 12 labels."""
+    plain = ("", "update", "items", "العربية", "x" * 300, "l")
+    labels = (EVIL, HIDDEN, *plain, "'\"onload=window.pwned=3", "{{ 7 * 7 }}", "<!--", "&amp;")
+    run = write_run(folder, labels, 120)
+    predictions = run.read_lines("predictions.jsonl")
+    for i, p in enumerate(predictions):
+        p["text"] = (EVIL, HIDDEN, "long " * 2000, "y" * 30_000, "{{ 7 * 7 }}<!--", "")[i % 6]
+        p["id"] = f"{EVIL} %{i}\ud800"
+        p["origin"] = {"source": f"{EVIL}.csv", "row": i}
+        p["group"] = EVIL
+        p["baselines"][EVIL] = EVIL
+    # ASCII, so that a lone surrogate can be written at all.
+    run.write_text("predictions.jsonl", "".join(json.dumps(p) + "\n" for p in predictions))
+    run.write_lines("dropped.jsonl", [{"origin": {"source": EVIL, "row": 1}, "reason": EVIL, "detail": EVIL, "text": EVIL}])
+    manifest = run.manifest
+    manifest |= {"name": EVIL, "command": EVIL, "machine": EVIL, "versions": {EVIL: EVIL}}
+    manifest["data"] = {EVIL: {"sha256": EVIL, "bytes": 1}}
+    manifest["dataset"] |= {"notes": [EVIL, HIDDEN], "dropped": {EVIL: 1}}
+    run.write_json("manifest.json", manifest)
+    evaluation = run.read_json("evaluation.json")
+    run.write_json("evaluation.json", evaluation | {"verdict": EVIL, "baselines": evaluation["baselines"] | {EVIL: {"n": 1}}})
+    recipe = f"name = {json.dumps(EVIL)}\n[task]\ninstruction = {json.dumps(EVIL + HIDDEN)}\nlabels = [{json.dumps(EVIL)}]\n"
+    run.write_text("recipe.toml", recipe)
+    return run
+
+
 def sentence(rng: np.random.Generator, is_promise: bool) -> str:
     who = rng.choice(["We", "A Labour government", "My ministry", "Our coalition", "This party"])
-    what = rng.choice(["40,000 homes", "the northern railway", "free school meals", "a lower rent cap", "the hospital in Kiruna"])
+    what = rng.choice(["40,000 homes", "the northern railway", "free school meals", "a lower rent cap", "the hospital"])
     if is_promise:
         return f"{who} will {rng.choice(['deliver', 'fund', 'bring back', 'finish'])} {what} by {rng.integers(2025, 2032)}."
-    return f"{rng.choice(['They promised', 'Nobody believed in', 'I remember', 'It is time we spoke about'])} {what}, and {who.lower()} know it."
+    return f"{rng.choice(['They promised', 'Nobody believed in', 'I remember'])} {what}, and {who.lower()} know it."
 
 
 def _intervals(truth: IntArray, p: FloatArray) -> dict[str, list[float]]:
@@ -143,6 +204,218 @@ def _baseline(answer: IntArray, said: IntArray, truth: IntArray, labels: tuple[s
     return {**short, "intervals": _intervals(truth, p), "mcnemar_p": mcnemar(wins, losses), "wins": wins, "losses": losses}
 
 
+# -- as text ------------------------------------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """What a page is made of: its elements with their attributes, the text of scripts and styles, the text that is read."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.blocks: dict[str, list[str]] = {"script": [], "style": []}
+        self.read = ""
+        self._open: list[str] = []
+        self.feed(text)
+        assert not self._open, f"not closed: {self._open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in ("meta", "input", "br"):
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+        self.read += " " if tag in ("td", "th") else ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] in self.blocks:
+            self.blocks[self._open[-1]].append(data)
+        else:
+            self.read += data
+
+    def having(self, kind: str) -> list[dict[str, str]]:
+        """The attributes of every element of this class."""
+        return [a for _, a in self.elements if set(kind.split()) <= set(a.get("class", "").split())]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run folders `whole`, `nasty`, `trained`, `generate`, each with its report.html."""
+    root = tmp_path_factory.mktemp("runs")
+    for name, write in {"whole": write_run, "nasty": write_nasty, "trained": write_trained, "generate": write_generate}.items():
+        (root / name / "report.html").write_text(report.render(write(root / name).path), "utf-8")
+    return root
+
+
+def page_of(folder: Path) -> Page:
+    return Page((folder / "report.html").read_text("utf-8"))
+
+
+def squeezed(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("name", ["whole", "nasty", "trained", "generate"])
+def test_page_needs_nothing_and_allows_nothing_else(folders: Path, name: str) -> None:
+    page = page_of(folders / name)
+    addresses = [a[key] for _, a in page.elements for key in ("src", "href", "action", "data", "xlink:href") if key in a]
+    assert addresses and all(address.startswith("#") for address in addresses)
+    assert not [a for _, a in page.elements if any(key == "style" or key.startswith("on") for key in a)]
+    assert "url(" not in page.blocks["style"][0] and "@import" not in page.blocks["style"][0]
+
+    policy = next(a["content"] for _, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    (style,), script = page.blocks["style"], page.blocks["script"][-1]
+    digests = [base64.b64encode(hashlib.sha256(block.encode()).digest()).decode() for block in (style, script)]
+    allowed = f"style-src 'sha256-{digests[0]}'; script-src 'sha256-{digests[1]}'"
+    assert policy == f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
+
+
+def test_nothing_from_the_data_becomes_markup_or_stays_hidden(folders: Path) -> None:
+    nasty, whole = page_of(folders / "nasty"), page_of(folders / "whole")
+    assert {tag for tag, _ in nasty.elements} <= {tag for tag, _ in whole.elements} | {"small"}
+    assert [len(nasty.blocks[kind]) for kind in ("script", "style")] == [2, 1]
+    assert nasty.read.count("<script>window.pwned=1</script>") > 100
+    assert "⟨U+202E⟩⟨U+2066⟩⟨U+200B⟩⟨U+FEFF⟩⟨U+001B⟩[31m⟨U+0000⟩⟨U+2028⟩⟨U+3164⟩" in nasty.read
+    text = (folders / "nasty" / "report.html").read_text("utf-8")
+    assert wording.visible(text) == text.replace("\t", " ")
+    assert "{{ 7 * 7 }}" in nasty.read and "49" not in nasty.having("label")
+    examples = json.loads(nasty.blocks["script"][0])
+    assert len(examples) == 120 and examples[3]["cut"] == 10_000 and len(examples[3]["text"]) == 20_000
+
+
+def test_figures_and_their_intervals_are_those_of_the_evaluation(folders: Path) -> None:
+    evaluation = Run(folders / "whole").read_json("evaluation.json")
+    page = page_of(folders / "whole")
+    read = squeezed(page.read)
+    assert evaluation["verdict"] in read
+    for key in ("macro_f1", "accuracy", "nll", "ece"):
+        low, high = evaluation["intervals"][key]
+        best = evaluation["baselines"]["tfidf"][key]
+        assert f"{evaluation[key]:.3f} {low:.3f} to {high:.3f} vs {best:.3f} TF-IDF + LR" in read
+    assert f"vs {evaluation['ece_floor']:.3f} noise alone" in read
+    for name, said in {"majority": "Majority class", "tfidf": "TF-IDF + LR", "zero_shot": "Base, zero-shot"}.items():
+        b = evaluation["baselines"][name]
+        p = "< 0.001" if b["mcnemar_p"] < 0.001 else f"{b['mcnemar_p']:.3f}"
+        assert f"{said} {b['wins']} {b['losses']} {p} " in read
+    charts = [a["aria-label"] for a in page.having("plate")]
+    assert len(charts) == 9 and charts[0].startswith(f"Macro F1 with 95 % intervals: Tuned {evaluation['macro_f1']:.3f} ")
+
+
+def test_every_test_example_is_one_grain_and_every_mistake_one_row(folders: Path) -> None:
+    page = page_of(folders / "whole")
+    predictions = Run(folders / "whole").read_lines("predictions.jsonl")
+    wrong = [i for i, p in enumerate(predictions) if p["label"] != p["target"]]
+    right = [i for i in range(300) if i not in wrong]
+    assert sorted(int(a["data-i"]) for a in page.having("grain right")) == sorted(right * 2)  # before and after
+    assert sorted(int(a["data-i"]) for a in page.having("grain wrong")) == sorted(wrong * 2)
+    rows = [int(a["data-i"]) for tag, a in page.elements if tag == "li" and "data-i" in a]
+    assert rows == sorted(wrong, key=lambda i: -predictions[i]["probability"])
+    for i in wrong:
+        assert predictions[i]["text"] in page.read and f"speeches.csv, row {predictions[i]['origin']['row']}" in page.read
+    examples = json.loads(page.blocks["script"][0])
+    assert [e["id"] for e in examples] == [p["id"] for p in predictions]
+    assert all(e["before"] >= e["confidence"] for e in examples)  # temperature above 1 makes each less sure
+
+
+def test_page_tells_where_the_run_came_from(folders: Path) -> None:
+    read = squeezed(page_of(folders / "whole").read)
+    manifest = Run(folders / "whole").manifest
+    for said in (
+        manifest["command"], "a" * 64, "b" * 64, "d" * 64, "torch 2.13.0", "Linux x86_64, 2 cores", "LoRA",
+        "1,611 rows read, 1,484 kept, 127 set aside.", "112 duplicate", "14 conflict", "as speeches.csv, row 214", "and 107 more",
+        "We will build 40,000 homes by 2027.", "Group speech-7 stands twice.", "Decide if the sentence is a political promise",
+        "Kept: step 160, with the lowest validation NLL, 0.410. By step 240, the last one, it was 0.031 worse.",
+        "resampling whole groups", "label_smoothing_factor", "best, 0.410",
+    ):  # fmt: skip
+        assert said in read, said
+
+
+def test_report_after_training_alone_says_what_is_missing(folders: Path) -> None:
+    page = page_of(folders / "trained")
+    assert "It is trained and not yet evaluated" in page.read and "Kept: step 160" in squeezed(page.read)
+    assert not page.having("grain") and not page.having("figures")
+
+
+def test_report_of_a_generate_task_shows_answers_and_no_labels(folders: Path) -> None:
+    page = page_of(folders / "generate")
+    evaluation = Run(folders / "generate").read_json("evaluation.json")
+    read = squeezed(page.read)
+    assert f"Exact match higher is better {evaluation['exact_match']:.3f}" in read and "ROUGE-L" in read
+    assert read.count("✗ it wrote") == 14 and read.count("✓ it wrote the same") == 26
+    assert read.index("✓ it wrote the same") > read.rindex("✗ it wrote")
+    assert "Forgetting was not measured." in read
+    assert not page.having("grain") and not page.having("confusion") and not page.having("label")
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("calibration.json", "no calibration was fitted"),
+        ("predictions.jsonl", "no example can be shown"),
+        ("metrics.jsonl", "Nothing is trained yet"),
+        ("dropped.jsonl", "dropped.jsonl holds none of these rows"),
+        ("recipe.toml", "holds no recipe"),
+    ],
+)
+def test_a_missing_file_is_one_sentence(tmp_path: Path, missing: str, said: str) -> None:
+    run = write_run(tmp_path, n=30)
+    (tmp_path / missing).unlink()
+    assert said in squeezed(Page(report.render(run.path)).read)
+
+
+def test_prepared_run_and_bare_evaluation_are_enough_for_a_page(tmp_path: Path) -> None:
+    run = write_trained(tmp_path, steps=0)
+    manifest = run.manifest
+    del manifest["training"]
+    run.write_json("manifest.json", manifest)
+    assert "nothing is trained yet" in Page(report.render(run.path)).read
+    bare = {"split": "test", "n": 3, "labels": ["True", "False"], "accuracy": 1.0, "macro_f1": None}
+    run.write_json("evaluation.json", bare)
+    read = squeezed(Page(report.render(run.path)).read)
+    assert "no verdict was written" in read and "No confusion matrix was measured." in read and "No reliability diagram" in read
+
+
+def test_broken_training_is_said(tmp_path: Path) -> None:
+    run = write_trained(tmp_path)
+    lines = run.read_lines("metrics.jsonl")
+    for line in lines[200:]:
+        line["loss"] = float("nan")
+    run.write_lines("metrics.jsonl", lines)
+    text = report.render(run.path)
+    assert "At 40 steps the loss was not a number" in squeezed(Page(text).read)
+    assert "nan" not in "".join(re.findall(r"<svg.*?</svg>", text, re.DOTALL))
+
+
+def test_what_is_left_out_of_a_long_run_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "MOST_GRAINS", 150)
+    monkeypatch.setattr(report, "MOST_LISTED", 10)
+    run = write_run(tmp_path)
+    wrong = sum(p["label"] != p["target"] for p in run.read_lines("predictions.jsonl"))
+    page = Page(report.render(run.path))
+    read = squeezed(page.read)
+    assert f"The first 10 of {wrong} are listed" in read
+    assert sum(tag == "li" and "data-i" in a for tag, a in page.elements) == 10
+    drawn = len(page.having("grain")) // 2
+    assert f"{drawn} of 300 examples are drawn" in read and 100 < drawn <= 150 and len(page.having("grain wrong")) == 2 * wrong
+
+
+def test_same_run_gives_the_same_bytes(folders: Path) -> None:
+    assert report.render(folders / "whole") == (folders / "whole" / "report.html").read_text("utf-8")
+
+
+def test_no_run_and_damaged_run_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="there is no run here"):
+        report.render(tmp_path)
+    run = write_trained(tmp_path)
+    run.write_text("evaluation.json", '{"n": 3')
+    with pytest.raises(RunError, match="evaluation.json"):
+        report.render(run.path)
+
+
 # -- in a browser -------------------------------------------------------------------------------------------------------
 
 
@@ -152,11 +425,12 @@ class Browser:
     def __init__(self, profile: Path) -> None:
         assert CHROMIUM
         to_it, from_it = os.pipe(), os.pipe()
-        quiet = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-        flags = [*quiet.split(), "--disable-component-update", "--disable-sync", f"--user-data-dir={profile}", "--remote-debugging-pipe"]
+        flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking".split()
+        flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={profile}", "--remote-debugging-pipe"]
         # The pipe has to be file descriptors 3 and 4, whatever numbers it has here.
         shell = f'exec "$0" "$@" 3<&{to_it[0]} 4>&{from_it[1]}'
-        self.process = subprocess.Popen(["sh", "-c", shell, CHROMIUM, *flags], pass_fds=(to_it[0], from_it[1]), stderr=subprocess.DEVNULL)
+        passed = (to_it[0], from_it[1])
+        self.process = subprocess.Popen(["sh", "-c", shell, CHROMIUM, *flags], pass_fds=passed, stderr=subprocess.DEVNULL)
         os.close(to_it[0])
         os.close(from_it[1])
         self._out, self._in = os.fdopen(to_it[1], "wb"), os.fdopen(from_it[0], "rb")
@@ -171,7 +445,9 @@ class Browser:
     def call(self, method: str, **params: Any) -> Json:
         """The answer to one command; what happens meanwhile is kept in `events`."""
         self._count += 1
-        message = {"id": self._count, "method": method, "params": params} | ({"sessionId": self._session} if self._session else {})
+        message: Json = {"id": self._count, "method": method, "params": params}
+        if self._session:
+            message["sessionId"] = self._session
         self._out.write(json.dumps(message).encode() + b"\0")
         self._out.flush()
         while (answer := self._read()).get("id") != self._count:
@@ -203,7 +479,8 @@ class Browser:
 
     def complaints(self) -> list[Json]:
         """Errors, warnings and policy violations of the page."""
-        return [e for e in self.events if e["method"] in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")]
+        kinds = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
+        return [e for e in self.events if e["method"] in kinds]
 
     def requests(self) -> list[str]:
         """The addresses that the page asked for."""
@@ -213,3 +490,74 @@ class Browser:
         self._out.close()
         self.process.wait(timeout=30)
         self._in.close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if not CHROMIUM:
+        pytest.skip("needs Chromium, which is not installed here")
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+def slip_of(browser: Browser) -> str:
+    return str(browser.ask("document.getElementById('slip').innerText"))
+
+
+@pytest.mark.parametrize("name", ["whole", "nasty", "trained", "generate"])
+@pytest.mark.parametrize("width", [400, 1200])
+def test_page_loads_without_a_complaint_or_a_request(browser: Browser, folders: Path, name: str, width: int) -> None:
+    address = (folders / name / "report.html").as_uri()
+    browser.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
+    browser.open(address)
+    assert browser.requests() == [address]
+    assert browser.complaints() == []
+    assert browser.ask("window.pwned") is None
+    assert browser.ask("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_click_on_a_grain_shows_its_sentence(browser: Browser, folders: Path) -> None:
+    predictions = Run(folders / "whole").read_lines("predictions.jsonl")
+    browser.open((folders / "whole" / "report.html").as_uri())
+    surest = max((p for p in predictions if p["label"] != p["target"]), key=lambda p: p["probability"])
+    assert surest["text"] in slip_of(browser)
+    for i in (17, 100):
+        grain = f"document.querySelectorAll('.grain[data-i=\"{i}\"]')[1]"
+        browser.ask(f"{grain}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+        box = browser.ask(f"{grain}.getBoundingClientRect().toJSON()")
+        place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2, "button": "left", "clickCount": 1}
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            browser.call("Input.dispatchMouseEvent", type=kind, **place)
+        assert predictions[i]["text"] in slip_of(browser) and f"row {predictions[i]['origin']['row']}" in slip_of(browser)
+        assert browser.ask("location.hash") == f"#e-speeches-{i}"
+    assert browser.complaints() == []
+
+
+def test_link_and_keys_choose_an_example(browser: Browser, folders: Path) -> None:
+    predictions = Run(folders / "whole").read_lines("predictions.jsonl")
+    browser.open("about:blank")
+    browser.open((folders / "whole" / "report.html").as_uri() + "#e-speeches-17")
+    assert predictions[17]["text"] in slip_of(browser)
+    order = sorted(range(300), key=lambda i: predictions[i]["probability"])
+    browser.ask("document.querySelectorAll('svg.grains')[1].focus()")
+    for key in ("End", "ArrowLeft"):
+        browser.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=key)
+    assert f"row {predictions[order[-2]]['origin']['row']} " in slip_of(browser).replace("\n", " ")
+
+
+def test_mistakes_can_be_found_and_sorted(browser: Browser, folders: Path) -> None:
+    wrong = [p for p in Run(folders / "whole").read_lines("predictions.jsonl") if p["label"] != p["target"]]
+    browser.open((folders / "whole" / "report.html").as_uri())
+    shown = "[...document.querySelectorAll('.mistakes > li')].filter((row) => !row.hidden)"
+    assert browser.ask(f"{shown}.length") == 20
+    browser.ask("document.getElementById('more').click()")
+    assert browser.ask(f"{shown}.length") == len(wrong)
+    fill = "document.querySelector('#filters [name={}]').value = '{}'; filters.dispatchEvent(new Event('input'))"
+    browser.ask(fill.format("order", "unsure"))
+    assert browser.ask(f"{shown}.map((row) => Number(row.dataset.confidence))") == sorted(p["probability"] for p in wrong)
+    browser.ask(fill.format("from", "0.8"))
+    assert browser.ask(f"{shown}.length") == sum(p["probability"] >= 0.7995 for p in wrong)
+    browser.ask(fill.format("words", "railway"))
+    sure = sum(p["probability"] >= 0.7995 and "railway" in p["text"] for p in wrong)
+    assert browser.ask("document.querySelector('#filters output').textContent") == f"{sure} of {len(wrong)}" and sure

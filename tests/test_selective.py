@@ -11,8 +11,8 @@ from whet.errors import DataError
 from whet.measure.selective import (
     accuracy_at,
     augrc,
-    auroc,
     aurc,
+    auroc,
     conformal_rank,
     conformal_sets,
     cost_threshold,

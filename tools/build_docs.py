@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from whet import errors
-from whet.cli import build_parser
+from whet.cli.parser import build_parser
 from whet.recipe import OLD_NAMES, Recipe
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

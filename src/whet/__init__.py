@@ -21,16 +21,24 @@ if TYPE_CHECKING:
     from whet.example import Prediction as Prediction
     from whet.example import Task as Task
     from whet.recipe import Recipe as Recipe
+    from whet.recipe import load as load
     from whet.run import Run as Run
+    from whet.stages import check as check
+    from whet.stages import evaluate as evaluate
+    from whet.stages import predict as predict
+    from whet.stages import prepare as prepare
+    from whet.stages import report as report
+    from whet.stages import show as show
+    from whet.stages import train as train
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "whet.errors": "WhetError UserError RecipeError DataError ModelError RunError Interrupted Problem",
     "whet.example": "Example Task Prediction",
-    "whet.recipe": "Recipe",
+    "whet.recipe": "Recipe load",
     "whet.run": "Run",
-    "whet.stages": "check prepare train evaluate predict report",
+    "whet.stages": "check prepare show train evaluate predict report",  # `run` is not here: whet.run is the room of that name
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -16,7 +16,7 @@ from whet.errors import Problem, RecipeError
 from whet.example import Task
 
 EMBEDDED_BASE = "whetstone"
-EMBEDDED_DATA = "embedded:promises"
+EMBEDDED_DATA = "embedded:"  # a data path that begins so names a file shipped with whet
 
 # Names that tutorials and older versions use, and what the setting is called here.
 OLD_NAMES = {
@@ -58,6 +58,8 @@ class Data(Section):
     test_fraction: float = Field(0.2, description="share of the examples for the test split", gt=0, lt=0.9)
     encoding: str | None = Field(None, description="the text encoding, where it is not UTF-8 and no byte-order mark says it")
     delimiter: str | None = Field(None, description="the column separator, where it should not be found by itself", max_length=1)
+    header: bool = Field(True, description="does the first row of a CSV or TSV file name the columns? If not: column_1, column_2, ...")
+    split: str = Field("train", description="the split of a Hub data set that `path` names")
     near_duplicate_threshold: float = Field(0.8, description="Jaccard similarity from which two texts are the same for a leak", gt=0, le=1)
 
     @field_validator("input", mode="before")
@@ -279,7 +281,7 @@ def _anchored(data: Data, folder: Path) -> Data:
     """The data section with its paths absolute, where they name files; a Hub id stays what it is."""
 
     def anchor(name: str | None) -> str | None:
-        if name is None or name.startswith("embedded:"):
+        if name is None or name.startswith(EMBEDDED_DATA):
             return name
         file = (folder / name).expanduser()
         return str(file.resolve()) if file.exists() or file.suffix else name

@@ -18,10 +18,10 @@ from typing import Any
 
 import whet
 from whet.errors import Problem, RunError
-from whet.example import Drop, Example
+from whet.example import Drop, Example, Task
+from whet.measure.calibration import Calibration
 from whet.recipe import Recipe, load
 
-SPLITS = ("train", "validation", "test")
 
 
 class Run:
@@ -122,6 +122,17 @@ class Run:
     def manifest(self) -> dict[str, Any]:
         """Who, what, when, from which data; grows from stage to stage."""
         return self.read_json("manifest.json")
+
+    @property
+    def task(self) -> Task:
+        """The recipe's task, with the labels that the data showed where the recipe named none."""
+        recipe = self.recipe
+        labels = recipe.task.labels or tuple(self.manifest.get("dataset", {}).get("labels", ()))
+        return recipe.task.model_copy(update={"labels": labels})
+
+    def calibration(self) -> Calibration | None:
+        """The fitted calibration, or None before `evaluate` (or for `generate`)."""
+        return Calibration.from_json(self.read_json("calibration.json")) if self.has("calibration.json") else None
 
     def read_json(self, name: str) -> dict[str, Any]:
         """The object in a JSON file of the run.

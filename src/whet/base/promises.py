@@ -1,7 +1,7 @@
 """The embedded data: sentences of invented speeches, labelled promise or not, that a grammar and a seed write.
 
-The grammar is data: `promises_train.toml` and `promises_test.toml` share no template and no filler. What is here draws
-from them: least-used choice first, ties by the seed, so that every template and filler is worn evenly.
+The grammar is data: `promises_train.toml`, `promises_validation.toml` and `promises_test.toml` share no template and no
+filler. What is here draws from them: the least used first, ties by the seed, so that all are worn evenly.
 """
 
 from __future__ import annotations
@@ -19,26 +19,29 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-Half = Literal["train", "test"]
+Split = Literal["train", "validation", "test"]
+Pairs = frozenset[tuple[str, str]]
 SEED = 7
-SPEECHES: Mapping[Half, int] = {"train": 116, "test": 50}
+SPEECHES: Mapping[Split, int] = {"train": 114, "validation": 24, "test": 50}
 REGISTERS = ("stump", "manifesto", "budget", "debate")
 COLUMNS = ("sentence", "is_promise", "speech_id", "speaker", "country", "year", "register", "kind", "template")
 
-PROMISE_FRACTION = 0.44
+PROMISE_FRACTION = 0.4
 WEIGHTS = {
-    "pledge": 28, "platform_line": 18, "passive_pledge": 14, "entitlement": 14, "announcement": 14, "refusal": 12,
+    "pledge": 28, "platform_line": 40, "passive_pledge": 14, "entitlement": 14, "announcement": 24, "refusal": 12,
     "vague_pledge": 20, "vague_hope": 8, "prediction": 10, "achievement": 14, "attack": 11, "question": 8, "conditional": 8,
     "others_promise": 9, "expectation": 8, "value_statement": 7, "thanks": 3, "description": 9,
 }  # fmt: skip
 GROUPS = {"any": REGISTERS, "spoken": ("stump", "debate"), **{r: (r,) for r in REGISTERS}}
-PARTS = {  # slots that are filled together from one line of the grammar
+LINES = {  # slots that are filled together from one line of the grammar
     "group": ("entitlement", 0), "groups": ("entitlement", 1), "benefit": ("entitlement", 2),
     "facility": ("facility", 0), "facilities": ("facility", 1), "body": ("demand", 0), "act": ("demand", 1),
 }  # fmt: skip
 PLACES = ("city", "region")
+TIMES = ("when", "deadline", "ago", "pastyear")
 SLOT = re.compile(r"\{(\w+?)(\d?)(?:\.(\w+))?\}")
-NEAR = 0.7  # word-bigram Jaccard from which two sentences of a half are too alike to stand in it together
+SHORT, LONG = 5, 40  # words
+NEAR = 0.7  # word-bigram Jaccard from which two sentences of a split are too alike to stand in it together
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +71,11 @@ class Template:
     text: str
 
 
-def generate(half: Half, seed: int = SEED) -> list[Sentence]:
-    """All sentences of one half, speech by speech; the same seed gives the same sentences.
+def generate(split: Split, seed: int = SEED) -> list[Sentence]:
+    """All sentences of one split, speech by speech; the same seed gives the same sentences.
 
     Args:
-        half: "train" or "test"; each has its own grammar.
+        split: "train", "validation" or "test"; each has its own grammar.
         seed: any integer. The shipped files are made with `SEED`.
 
     Source: ours: nothing with a free licence has promises, near misses and disjoint wording in one table.
@@ -81,8 +84,8 @@ def generate(half: Half, seed: int = SEED) -> list[Sentence]:
         >>> generate("test")[0] == generate("test")[0]
         True
     """
-    writer = _Writer(half, seed)
-    return [sentence for number in range(1, SPEECHES[half] + 1) for sentence in writer.speech(number)]
+    writer = _Writer(split, seed)
+    return [sentence for number in range(1, SPEECHES[split] + 1) for sentence in writer.speech(number)]
 
 
 def csv_text(sentences: Sequence[Sentence]) -> str:
@@ -99,11 +102,11 @@ def shipped(name: str) -> Path:
     return Path(str(files(__package__).joinpath(name)))
 
 
-def templates(half: Half) -> list[Template]:
-    """The templates of one half in the grammar's order, each with an id such as `train.pledge.any.3`."""
-    grammar = _grammar(half)
+def templates(split: Split) -> list[Template]:
+    """The templates of one split in the grammar's order, each with an id such as `train.pledge.any.3`."""
+    grammar = _grammar(split)
     return [
-        Template(f"{half}.{kind}.{group}.{number}", kind, truth == "true", GROUPS[group], text)
+        Template(f"{split}.{kind}.{group}.{number}", kind, truth == "true", GROUPS[group], text)
         for truth in ("true", "false")
         for kind, groups in grammar[truth].items()
         for group, texts in groups.items()
@@ -111,9 +114,9 @@ def templates(half: Half) -> list[Template]:
     ]
 
 
-def fillers(half: Half) -> dict[str, list[str]]:
-    """All that can stand in a slot of one half, by the grammar's name for the list it comes from."""
-    grammar = _grammar(half)
+def fillers(split: Split) -> dict[str, list[str]]:
+    """All that can stand in a slot of one split, by the grammar's name for the list it comes from."""
+    grammar = _grammar(split)
     world = {key: values for key, values in grammar["world"].items() if key != "countries"}
     for key in ("name", "adjective", "currency", "chamber"):
         world[key] = [country[key] for country in grammar["world"]["countries"]]
@@ -123,24 +126,47 @@ def fillers(half: Half) -> dict[str, list[str]]:
     return {**world, **grammar["fill"], **deeds, "harms": grammar["harms"]["list"], "vague": grammar["vague"]["list"]}
 
 
+def word_pairs(text: str) -> Pairs:
+    """The pairs of neighbouring words of a text, in lower case and without punctuation.
+
+    Example:
+        >>> sorted(word_pairs("We will, we will."))
+        [('we', 'will'), ('will', 'we')]
+    """
+    words = re.findall(r"\w+", text.lower())
+    return frozenset(zip(words, words[1:], strict=False))
+
+
+def similarity(a: Pairs, b: Pairs) -> float:
+    """The Jaccard similarity of two sets of word pairs, 0 to 1.
+
+    Example:
+        >>> similarity(word_pairs("we build homes"), word_pairs("we build roads"))
+        0.3333333333333333
+    """
+    shared = len(a & b)
+    return shared / (len(a) + len(b) - shared) if shared else 0.0
+
+
 @cache
-def _grammar(half: Half) -> dict[str, Any]:
-    return tomllib.loads(shipped(f"promises_{half}.toml").read_text(encoding="utf-8"))
+def _grammar(split: Split) -> dict[str, Any]:
+    return tomllib.loads(shipped(f"promises_{split}.toml").read_text(encoding="utf-8"))
 
 
 class _Writer:
-    """Writes the speeches of one half and remembers what it has used."""
+    """Writes the speeches of one split and remembers what it has used."""
 
-    def __init__(self, half: Half, seed: int) -> None:
-        self.half = half
-        self.rng = random.Random(f"{half}-{seed}")
-        self.grammar = _grammar(half)
-        self.templates = templates(half)
+    def __init__(self, split: Split, seed: int) -> None:
+        self.split = split
+        self.rng = random.Random(f"{split}-{seed}")
+        self.grammar = _grammar(split)
+        self.templates = templates(split)
         deeds = [line for lines in self.grammar["deeds"].values() for line in lines]
-        phrases = {"deed": deeds, "harm": self.grammar["harms"]["list"], "vague": self.grammar["vague"]["list"]}
+        costly = [line for line in deeds if line.split(" |")[0] not in self.grammar["world"]["costless"]]
+        phrases = {"deed": deeds, "costly": costly, "harm": self.grammar["harms"]["list"], "vague": self.grammar["vague"]["list"]}
         self.fill: dict[str, list[str]] = {**self.grammar["fill"], **phrases}
         self.used: Counter[str] = Counter()
-        self.written: list[frozenset[tuple[str, str]]] = []
+        self.written: list[Pairs] = []
 
     def pick(self, options: Sequence[str]) -> str:
         """One of the options that have been used least."""
@@ -162,30 +188,30 @@ class _Writer:
             "rival_party": world["rival_parties"][at % len(world["rival_parties"])], "office": self.pick(world["offices"]),
         }  # fmt: skip
         self.fill |= {"city": country["cities"], "region": country["regions"]}
-        for place in range(self.rng.randint(10, 20)):
-            template, text, drawn = self.fresh(register, scene, opens=place == 0)
-            speech_id = f"{self.half}-{number:03}"
+        length = self.rng.randint(10, 20)
+        promises = round(length * PROMISE_FRACTION + self.rng.uniform(-1.5, 1.5))
+        truths = self.rng.sample([True] * promises + [False] * (length - 1 - promises), length - 1)
+        for place, truth in enumerate([False, *truths]):
+            template, text, drawn = self.fresh(register, scene, truth, opens=place == 0)
+            speech_id = f"{self.split}-{number:03}"
             yield Sentence(
                 text, template.is_promise, speech_id, speaker, country["name"], year, register, template.kind, template.id, drawn
             )
 
-    def fresh(self, register: str, scene: Mapping[str, str], opens: bool) -> tuple[Template, str, tuple[str, ...]]:
-        """A sentence unlike all before it, its template and its fillers. A speech opens with thanks while there are any."""
+    def fresh(
+        self, register: str, scene: Mapping[str, str], truth: bool, opens: bool
+    ) -> tuple[Template, str, tuple[str, ...]]:
+        """A sentence unlike all before it, its template and its fillers. A spoken speech opens with thanks, if it can."""
+        fitting = [t for t in self.templates if register in t.registers and t.is_promise == truth]
+        kinds = sorted({t.kind for t in fitting})
         while True:
-            truth = self.rng.random() < PROMISE_FRACTION
-            choices = [t for t in self.templates if register in t.registers and t.is_promise == truth]
-            kinds = sorted({t.kind for t in choices})
-            kind = self.rng.choices(kinds, [WEIGHTS[k] for k in kinds])[0]
-            if opens and register != "manifesto":
-                kind, opens = "thanks", False
-                choices = [t for t in self.templates if register in t.registers]
-            by_id = {t.id: t for t in choices if t.kind == kind}
+            kind = "thanks" if opens and "thanks" in kinds else self.rng.choices(kinds, [WEIGHTS[k] for k in kinds])[0]
+            opens = False
+            by_id = {t.id: t for t in fitting if t.kind == kind}
             template = by_id[self.pick(list(by_id))]
             text, drawn = _Sentence(self, scene, template.text).write()
-            words = re.findall(r"\w+", text.lower())
-            pairs = frozenset(zip(words, words[1:], strict=False))
-            alike = any(len(pairs & other) >= NEAR * len(pairs | other) for other in self.written)
-            if 5 <= len(text.split()) <= 40 and not alike:
+            pairs = word_pairs(text)
+            if SHORT <= len(text.split()) <= LONG and all(similarity(pairs, other) < NEAR for other in self.written):
                 self.written.append(pairs)
                 return template, text, drawn
 
@@ -210,7 +236,7 @@ class _Sentence:
 
     def slot(self, name: str, number: str, form: str, in_filler: bool) -> str:
         """What stands in a slot. In a template the same slot always holds the same; each filler has its own numbers."""
-        source, part = PARTS.get(name, (name, 0))
+        source, part = LINES.get(name, (name, 0))
         if in_filler and source in self.writer.fill and source not in PLACES:
             return self.draw(source)
         key = source + number
@@ -226,10 +252,10 @@ class _Sentence:
         return self.expand(line, in_filler=True)
 
     def clashes(self, line: str) -> bool:
-        """Would the line name a place twice, give a span where the template sets a date, or spend money on what costs none?"""
-        if "{span}" in line and ("{when}" in self.text or "{deadline}" in self.text):
+        """Would the line repeat a place or a sum of the sentence, or give a span of time beside a date?"""
+        if "{span}" in line and any("{" + time in self.text for time in TIMES):
             return True
-        if "{money}" in self.text and ("{money}" in line or line.split(" |")[0] in self.writer.grammar["world"]["costless"]):
+        if "{money}" in line and "{money}" in self.text:
             return True
         return any("{" + place in line and ("{" + place in self.text or place in self.held) for place in PLACES)
 

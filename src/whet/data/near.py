@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 GRAM = 5
+SHARED_RARE = 6
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -45,10 +46,13 @@ def normal_form(text: str) -> str:
         >>> normal_form("We'll build 1.5  MILLION homes!"), normal_form("\U0001f44d \U0001f44d")
         ('wellbuild1 5millionhomes', '\U0001f44d \U0001f44d')
     """
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = " ".join((text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold().split())
     apart = re.sub(r"(?<=\d)[\W_]+(?=\d)", "\n", folded)
-    kept = "".join(c for c in apart if c == "\n" or c.isalnum() or _is_mark(c))
-    return kept.replace("\n", " ") if any(c.isalnum() for c in kept) else text
+    if apart.isascii():
+        kept = re.sub(r"[^a-z0-9]+", lambda gap: " " if gap[0] == "\n" else "", apart)
+    else:
+        kept = "".join(" " if c == "\n" else c for c in apart if c == "\n" or c.isalnum() or _is_mark(c))
+    return kept if any(map(str.isalnum, kept)) else text
 
 
 def near_duplicates(texts: Sequence[str], threshold: float = 0.8) -> list[Pair]:
@@ -109,29 +113,31 @@ def _grams(texts: Sequence[str]) -> _Grams:
     codes = np.frombuffer("".join(forms).encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.int64)
     if not len(codes):
         return _Grams(codes, np.zeros(len(texts) + 1, dtype=np.int64))
-    # Dense numbers at every step keep the products below 2**63: exact ids, no hashing.
-    one = _dense(codes)
-    two = _dense(one[:-1] * (one.max() + 1) + one[1:])
-    four = _dense(two[:-2] * (two.max() + 1) + two[2:])
-    five = _dense(four[:-1] * (one.max() + 1) + one[4:])
+    letters = _dense(codes)
+    grams, alphabet = letters, int(letters.max()) + 1
+    for place in range(1, GRAM):
+        # Exact numbers, no hashing: renumbered where the next product would pass 2**62.
+        if int(grams.max()) >= 2**62 // alphabet - 1:
+            grams = _dense(grams)
+        grams = grams[:-1] * alphabet + letters[place:]
     owner = np.repeat(np.arange(len(texts)), lengths)
-    inside = owner[: len(five)] == owner[GRAM - 1 :]
-    owner, five = owner[: len(five)][inside], five[inside]
-    keys = np.unique(owner * (five.max() + 1) + five)
-    owner, five = np.divmod(keys, five.max() + 1)
-    counts = np.bincount(five)
-    rank = np.empty(len(counts), dtype=np.int64)
+    inside = owner[: len(grams)] == owner[GRAM - 1 :]
+    dense = _dense(grams[inside])
+    counts = np.bincount(dense)
+    rank = np.empty_like(counts)
     rank[np.argsort(counts, kind="stable")] = np.arange(len(counts))
-    ids = rank[five]
-    order = np.lexsort((ids, owner))
-    return _Grams(ids[order], np.searchsorted(owner[order], np.arange(len(texts) + 1)))
+    keys, _ = _tally(owner[: len(grams)][inside] * len(counts) + rank[dense])
+    owner, ids = np.divmod(keys, len(counts))
+    return _Grams(ids, np.searchsorted(owner, np.arange(len(texts) + 1)))
 
 
 def _similar(grams: _Grams, probes: Ints, indexed: Ints, threshold: float) -> Iterator[tuple[int, Ints, Floats]]:
     """For every probe with any: the indexed texts (itself left out) that are similar enough, and how similar."""
     sizes = grams.sizes
-    # A pair at t shares ceil(t * size) grams of each, so one of the first size - ceil(t * size) + 1; 1e-9 is for 0.8 * 35.
-    prefixes = sizes - np.ceil(threshold * sizes - 1e-9).astype(np.int64) + 1
+    # A pair at t shares s = ceil(t * size) grams of each, so k of the rarest size - s + k. (1e-9: 0.8 * 35 is no integer.)
+    shares = np.ceil(threshold * sizes - 1e-9).astype(np.int64)
+    needs = np.minimum(shares, SHARED_RARE)
+    prefixes = sizes - shares + needs
     places, length = _ranges(grams.starts[indexed], prefixes[indexed]), prefixes[indexed]
     posted, owners = grams.ids[places], np.repeat(indexed, length)
     order = np.argsort(posted, kind="stable")
@@ -141,14 +147,15 @@ def _similar(grams: _Grams, probes: Ints, indexed: Ints, threshold: float) -> It
     for probe in probes:
         mine = grams.ids[grams.starts[probe] : grams.starts[probe + 1]]
         rare = mine[: prefixes[probe]]
-        candidates = np.unique(owners[_ranges(heads[rare], heads[rare + 1] - heads[rare])])
-        fits = (sizes[candidates] >= threshold * len(mine)) & (sizes[candidates] * threshold <= len(mine)) & (candidates != probe)
+        candidates, hits = _tally(owners[_ranges(heads[rare], heads[rare + 1] - heads[rare])])
+        fits = (hits >= np.minimum(needs[candidates], needs[probe])) & (candidates != probe)
+        fits &= (sizes[candidates] >= threshold * len(mine)) & (sizes[candidates] * threshold <= len(mine))
         candidates = candidates[fits]
         if not len(candidates):
             continue
         is_mine[mine] = True
-        hits = is_mine[grams.ids[_ranges(grams.starts[candidates], sizes[candidates])]]
-        shared = np.add.reduceat(hits, np.cumsum(sizes[candidates]) - sizes[candidates], dtype=np.int64)
+        is_shared = is_mine[grams.ids[_ranges(grams.starts[candidates], sizes[candidates])]]
+        shared = np.add.reduceat(is_shared, np.cumsum(sizes[candidates]) - sizes[candidates], dtype=np.int64)
         is_mine[mine] = False
         similarity = shared / (len(mine) + sizes[candidates] - shared)
         if (good := similarity >= threshold - 1e-12).any():
@@ -158,6 +165,14 @@ def _similar(grams: _Grams, probes: Ints, indexed: Ints, threshold: float) -> It
 def _dense(values: Ints) -> Ints:
     """The values renumbered 0, 1, 2, ... in ascending order."""
     return np.unique(values, return_inverse=True)[1].astype(np.int64)
+
+
+def _tally(values: Ints) -> tuple[Ints, Ints]:
+    """The distinct values, ascending, and how often each occurs. (`np.unique` hashes, which is slower here.)"""
+    ordered = np.sort(values)
+    is_first = np.concatenate(([True], ordered[1:] != ordered[:-1])) if len(ordered) else np.zeros(0, dtype=bool)
+    places = np.flatnonzero(is_first)
+    return ordered[places], np.diff(places, append=len(ordered))
 
 
 def _ranges(starts: Ints, lengths: Ints) -> Ints:

@@ -81,6 +81,17 @@ def train(model: torch.nn.Module, course: Course, progress: Progress) -> State:
     return state
 
 
+def summary(model: torch.nn.Module, state: State, timetable: Timetable) -> dict[str, object]:
+    """What the manifest keeps of a finished training."""
+    counts = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    trainable = sum(n for n, trains in counts if trains)
+    return {
+        "method": "lora" if trainable < sum(n for n, _ in counts) else "full", "parameters": sum(n for n, _ in counts),
+        "trainable_parameters": trainable, "steps": state.step, "epochs": state.step / timetable.steps_per_epoch,
+        "best_step": state.best.step, "best_validation_nll": state.best.nll, "seconds": round(state.seconds, 1), "tokens": state.tokens,
+    }  # fmt: skip
+
+
 def _step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, accelerator: Accelerator, course: Course, step: int) -> dict[str, float]:
     """One optimizer update; returns loss (nats per answer token), lr, grad_norm (before clipping) and tokens."""
     timetable = course.timetable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,10 +12,12 @@ from whet.data.tokens import Encoded, Tokens
 from whet.engine import infer
 from whet.errors import DataError, Problem
 from whet.example import Example, Task
-from whet.progress import Progress
+from whet.measure.calibration import Calibration, softmax
+from whet.progress import Progress, Silent
 from whet.prompts import plain
 
 Inputs = Mapping[str, str]
+MAX_PASSAGE_ANSWER = 128
 
 
 @dataclass(frozen=True)
@@ -59,3 +61,35 @@ class Reader:
             what = f"{len(too_long)} prompts do not fit into the model's {self.max_length} tokens; the longest has {longest}"
             raise DataError(Problem(f"input {too_long[0] + 1}", what, "Give shorter passages, or fewer few-shot examples"))
         return prompts
+
+
+def validate(reader: Reader, examples: Sequence[Example], rows: Sequence[Encoded], model: torch.nn.Module) -> tuple[float, float | None]:
+    """(nats per answer token, unsmoothed; accuracy over the label set, None for `generate`) of the validation split.
+
+    Args:
+        reader: whose task and tokenizer are used.
+        examples: the validation split.
+        rows: the same examples as ids, in the same order.
+        model: the model as it is now.
+    """
+    asked, silent = replace(reader, model=model), Silent()
+    tokens = sum(len(r.completion) for r in rows)
+    if reader.task.kind == "generate":
+        return asked.answer_nats(rows, silent) / tokens, None
+    scores = asked.label_scores([e.inputs for e in examples], silent)
+    truth = np.array([reader.task.labels.index(e.target) for e in examples])
+    nats = -scores[np.arange(len(truth)), truth].sum()
+    return float(nats / tokens), float((scores.argmax(1) == truth).mean())
+
+
+def read_passages(
+    reader: Reader, passages: Sequence[str], input_names: Sequence[str], calibration: Calibration | None, progress: Progress
+) -> list[tuple[str, float | None, dict[str, float]]]:
+    """(label, probability, probability per label) of each passage; for `generate` (answer, None, {})."""
+    inputs = [{input_names[0]: passage} for passage in passages]
+    if reader.task.kind == "generate":
+        return [(answer, None, {}) for answer in reader.answers(inputs, MAX_PASSAGE_ANSWER, progress)]
+    labels = reader.task.labels
+    scores = reader.label_scores(inputs, progress)
+    probabilities = calibration.apply(scores, labels) if calibration else softmax(scores)
+    return [(labels[int(p.argmax())], float(p.max()), dict(zip(labels, map(float, p), strict=True))) for p in probabilities]

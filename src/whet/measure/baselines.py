@@ -16,6 +16,8 @@ from whet.measure.metrics import nll
 # Texts and the label position of each.
 LabelledTexts = tuple[Sequence[str], ArrayLike]
 GRID = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+# At most this many weights each for words and for characters: L-BFGS keeps 25 copies. Two labels are not limited in practice.
+WEIGHTS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +48,18 @@ def tfidf(train: LabelledTexts, validation: LabelledTexts, texts: Sequence[str],
         DataError: if train holds no text at all, or texts and targets differ in number.
     """
     from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     train_texts, train_y = _checked("train", train, n_labels)
     held_texts, held_y = _checked("validation", validation, n_labels)
     if len(np.unique(train_y)) == 1:  # logistic regression needs two labels; with one there is nothing to learn
         return majority(train_y, n_labels, len(texts))
-    features, held_features, new_features = _count(train_texts, held_texts, texts)
+    features, held_features, new_features = _count(WEIGHTS // n_labels, train_texts, held_texts, texts)
     model = LogisticRegression(max_iter=2000, warm_start=True)
     lowest, chosen, answers = np.inf, 0.0, np.empty((0, n_labels))
     for c in GRID:
-        model.set_params(C=c).fit(features, train_y)
+        with threadpool_limits(1, user_api="blas"):  # its vectors are too short to share: 10 s against 0.6 s on two busy cores
+            model.set_params(C=c).fit(features, train_y)
         cost = nll(held_y, _in_order(model.predict_proba(held_features), model.classes_, n_labels))
         if cost >= lowest:  # weaker regularisation overfits from here on, and takes the longest to fit
             break
@@ -63,14 +67,15 @@ def tfidf(train: LabelledTexts, validation: LabelledTexts, texts: Sequence[str],
     return Baseline(answers, f"TF-IDF of words 1-2 and characters 2-5, logistic regression, C = {chosen:g} by validation NLL")
 
 
-def _count(train: Sequence[str], *others: Sequence[str]) -> list[Any]:
-    """TF-IDF of train and of the others in its vocabulary: sparse, (N, features)."""
+def _count(max_features: int, train: Sequence[str], *others: Sequence[str]) -> list[Any]:
+    """TF-IDF of train and of the others in its vocabulary, the most frequent words and characters: sparse, (N, features)."""
     from scipy.sparse import hstack  # type: ignore[import-untyped]
     from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
 
-    # A word is a run of letters and digits or of signs: a text of signs alone still has one.
-    words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"\w+|[^\w\s]+")
-    characters = TfidfVectorizer(sublinear_tf=True, ngram_range=(2, 5), analyzer="char", min_df=2 if len(train) > 20 else 1)
+    # A word is a run of letters and digits or of signs, so that a text of signs alone still has one; char_wb pads words with
+    # spaces, so that a text of one character still has a pair. Neither vocabulary is ever empty.
+    words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"\w+|[^\w\s]+", max_features=max_features)
+    characters = TfidfVectorizer(sublinear_tf=True, ngram_range=(2, 5), analyzer="char_wb", max_features=max_features)
     fitted = [words.fit(train), characters.fit(train)]
     return [hstack([part.transform(texts) for part in fitted], format="csr") for texts in (train, *others)]
 

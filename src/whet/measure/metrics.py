@@ -6,7 +6,7 @@ The answer of a row is its most probable label, the lowest position where severa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,10 @@ class LabelMetrics:
     f1: float | None
     n: int
 
+    def to_json(self) -> dict[str, float | int | None]:
+        """The record as plain JSON values."""
+        return asdict(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
@@ -69,9 +73,9 @@ class Metrics:
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values, keys as in evaluation.json."""
-        per_label = {label: asdict(found) for label, found in self.per_label.items()}
+        per_label = {label: found.to_json() for label, found in self.per_label.items()}
         lists = {"labels": list(self.labels), "confusion": [list(row) for row in self.confusion]}
-        rest = {name: getattr(self, name) for name in self.__slots__}
+        rest = {field.name: getattr(self, field.name) for field in fields(self)}
         return {**rest, **lists, "per_label": per_label}
 
     def to_short_json(self) -> dict[str, Any]:

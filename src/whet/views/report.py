@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import tomllib
 from collections.abc import Callable, Sequence
 from importlib import resources
@@ -13,8 +14,9 @@ from typing import Any
 from whet.measure.calibration import softmax
 from whet.measure.generation import exact_match
 from whet.run import Run
-from whet.views import charts, wording
-from whet.views.charts import Grain, Row
+from whet.views import charts, grains, wording
+from whet.views.charts import Row
+from whet.views.grains import Grain
 
 Json = dict[str, Any]
 
@@ -32,8 +34,8 @@ HIGHLIGHTS = {
 MOST_LISTED = 500
 MOST_GRAINS = 3000
 MOST_STEPS = 2000
+MOST_SCORES = 6
 LONGEST_TEXT = 20_000
-HEAP = 190.0
 
 
 def render(folder: Path) -> str:
@@ -74,10 +76,11 @@ def _parts(run: Run) -> Json:
     evaluation = run.read_json("evaluation.json") if run.has("evaluation.json") else {}
     calibration = run.read_json("calibration.json") if run.has("calibration.json") else {}
     metrics, predictions = run.read_lines("metrics.jsonl"), run.read_lines("predictions.jsonl")
-    examples = [_example(i, p, bool(calibration)) for i, p in enumerate(predictions)]
-    wrong = sorted((e for e in examples if not e["is_right"]), key=lambda e: -(e["confidence"] or 0))
+    examples = [_example(i, p, kind, bool(calibration)) for i, p in enumerate(predictions)]
     if kind == "generate":
-        wrong = examples
+        listed = sorted(examples, key=lambda e: e["is_right"])
+    else:
+        listed = sorted((e for e in examples if not e["is_right"]), key=lambda e: -(e["confidence"] or 0))
     manifest = run.manifest
     return {
         "kind": kind, "recipe": recipe, "recipe_text": recipe_text, "highlights": _highlights(recipe),
@@ -85,11 +88,10 @@ def _parts(run: Run) -> Json:
         "key_figures": KEY_FIGURES.get(kind, ()), "compared": COMPARED.get(kind, ()), "systems": _systems(evaluation),
         "best": _best_baseline(evaluation, kind), "dropped": _dropped(run.read_lines("dropped.jsonl")),
         "learning": _learning(metrics, manifest.get("training", {})),
-        "examples": examples, "wrong": wrong[:MOST_LISTED], "wrong_count": len(wrong),
-        "listed_baselines": list(dict.fromkeys(name for p in predictions for name in p.get("baselines", {}))),
+        "examples": examples, "listed": listed[:MOST_LISTED], "listable": len(listed),
         "charts": {**_comparison_charts(evaluation, kind), **_learning_charts(metrics, manifest.get("training", {})),
                    **_calibration_charts(evaluation, calibration, examples)},
-        "drawn": min(len(examples), MOST_GRAINS),
+        "drawn": len(_grains(examples, "confidence")),
     }  # fmt: skip
 
 
@@ -122,29 +124,35 @@ def _dropped(drops: Sequence[Json]) -> dict[str, list[Json]]:
 # -- the examples -----------------------------------------------------------------------------------------------------
 
 
-def _example(index: int, prediction: Json, is_calibrated: bool) -> Json:
+def _example(index: int, prediction: Json, kind: str, is_calibrated: bool) -> Json:
     """One test example as the page shows it: texts made visible, numbers formatted."""
     text = wording.visible(prediction.get("text") or "")
     scores = sorted((prediction.get("scores") or {}).items(), key=lambda item: -item[1])
     before = _before(prediction) if is_calibrated else {}
     origin = prediction.get("origin") or {}
+    target, label = prediction["target"], prediction["label"]
+    is_right = exact_match(target, label) == 1 if kind == "generate" else label == target
     return {
         "index": index,
         "id": wording.visible(str(prediction["id"])),
         "text": text[:LONGEST_TEXT],
         "cut": max(0, len(text) - LONGEST_TEXT),
-        "target": wording.visible(prediction["target"]),
-        "label": wording.visible(prediction["label"]),
-        "is_right": prediction["label"] == prediction["target"],
+        "target": wording.visible(target),
+        "label": wording.visible(label),
+        "is_right": is_right,
         "confidence": prediction.get("probability"),
         "probability": wording.decimal(prediction.get("probability")),
         "before": max(before.values(), default=None),
-        "scores": [[wording.visible(k), wording.decimal(v), wording.decimal(before.get(k)), v] for k, v in scores],
+        "scores": [
+            [wording.visible(name), wording.decimal(score), wording.decimal(before.get(name)), score]
+            for name, score in scores[:MOST_SCORES]
+        ],
+        "others": max(0, len(scores) - MOST_SCORES),
         "label_mass": wording.decimal(prediction.get("label_mass")),
         "place": wording.visible(f"{origin['source']}, row {origin['row']}") if origin else "",
         "group": wording.visible(str(prediction.get("group") or "")),
         "baselines": [
-            [wording.system(name), wording.visible(said), said == prediction["target"]]
+            [wording.system(name), wording.visible(said), said == target]
             for name, said in (prediction.get("baselines") or {}).items()
         ],
     }
@@ -175,72 +183,77 @@ def _comparison_charts(evaluation: Json, kind: str) -> dict[str, str]:
 
 def _learning(metrics: Sequence[Json], training: Json) -> Json:
     """What is said of the learning curve: which checkpoint was kept, and how much worse the last one was."""
-    scored = [m for m in metrics if m.get("validation_nll") is not None]
-    if not scored:
-        return {"steps": len(metrics)}
-    best = next((m for m in scored if m["step"] == training.get("best_step")), None) or min(scored, key=lambda m: m["validation_nll"])
-    return {"steps": len(metrics), "scored": len(scored), "best": best, "last": scored[-1],
-            "worse": scored[-1]["validation_nll"] - best["validation_nll"]}  # fmt: skip
+    scored = [m for m in metrics if _is_number(m.get("validation_nll"))]
+    told: Json = {"steps": len(metrics), "broken": sum("loss" in m and not _is_number(m["loss"]) for m in metrics)}
+    if scored:
+        lowest = min(scored, key=lambda m: m["validation_nll"])
+        best = next((m for m in scored if m["step"] == training.get("best_step")), lowest)
+        last = scored[-1]
+        told |= {"best": best, "last": last, "worse": last["validation_nll"] - best["validation_nll"]}
+    return told
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _learning_charts(metrics: Sequence[Json], training: Json) -> dict[str, str]:
     """The learning curves: validation NLL with the kept checkpoint, and the training loss of each step."""
-    scored = [(m["step"], m["validation_nll"]) for m in metrics if m.get("validation_nll") is not None]
-    losses = [(m["step"], m["loss"]) for m in metrics if m.get("loss") is not None]
+    scored, losses = (
+        [(m["step"], m[key]) for m in metrics if _is_number(m.get(key))] for key in ("validation_nll", "loss")
+    )
     best = _learning(metrics, training).get("best", {}).get("step")
     return {
-        "validation": charts.curve(scored, f"Validation NLL at {len(scored)} steps; lowest at step {best}", best, dots=True),
+        "validation": charts.curve(scored, f"Validation NLL at {len(scored)} steps, lowest at step {best}", best, dots=True),
         "loss": charts.curve(losses[:: 1 + len(losses) // MOST_STEPS], f"Training loss over {len(losses)} steps"),
     }
 
 
 def _calibration_charts(evaluation: Json, calibration: Json, examples: Sequence[Json]) -> dict[str, str]:
     """The reliability diagrams before and after calibration, and ECE against what noise alone would show."""
-    reliability = evaluation.get("reliability", {})
-    if not reliability:
+    measured: Json = evaluation.get("reliability") or {}
+    if not measured:
         return {}
-    low = 0.5 if len(evaluation.get("labels", [])) == 2 else 0.0
-    sides = ("before", "after") if calibration else ("after",)
-    grains = {side: _grains(examples, "before" if side == "before" else "confidence") for side in sides}
-    heaps = [[g.confidence for g in grains[s] if g.is_right == right] for right in (True, False) for s in sides]
-    pitch = charts.pitch_for(heaps, low, HEAP)
-    above, below = (
-        max(charts.heap_height(heap, low, pitch, HEAP) for heap in half) for half in (heaps[: len(sides)], heaps[len(sides) :])
-    )
-    drawn = {
-        side: charts.reliability(reliability.get(side, []), grains[side], low, pitch, (above, below), _told(side, reliability.get(side, [])))
-        for side in sides
-    }
-    before = evaluation.get("before_calibration", {})
-    figures = ([("Before", before)] if calibration and before else []) + [("Calibrated" if calibration else "As it is", evaluation)]
-    rows = [
-        Row(name, f.get("ece"), f.get("intervals", {}).get("ece"), "after" if f is evaluation else "other", _noise(f))
-        for name, f in figures
-    ]
-    told = "; ".join(f"{r.name} {wording.decimal(r.value)}, noise alone {wording.decimal(r.noise[0] if r.noise else None)}" for r in rows)
-    return {**drawn, "floor": charts.dot_plot(rows, f"Expected calibration error against its noise floor: {told}", zero=True)}
+    places = {"before": "before", "after": "confidence"} if calibration else {"after": "confidence"}
+    lying = {side: _grains(examples, place) for side, place in places.items()}
+    sand = grains.settle(list(lying.values()), low=0.5 if len(evaluation["labels"]) == 2 else 0.0)
+    bins = {side: measured.get(side) or [] for side in places}
+    drawn = {side: grains.reliability(bins[side], lying[side], sand, _told(side, bins[side])) for side in places}
+    return {**drawn, "floor": _floor_chart(evaluation, bool(calibration))}
 
 
-def _grains(examples: Sequence[Json], key: str) -> list[Grain]:
+def _floor_chart(evaluation: Json, is_calibrated: bool) -> str:
+    """ECE before and after calibration, each on the range that noise alone would reach."""
+    rows = [_floor_row("Before", evaluation.get("before_calibration") or {}, "other")] if is_calibrated else []
+    rows.append(_floor_row("Calibrated" if is_calibrated else "As it is", evaluation, "after"))
+    told = [f"{r.name} {wording.decimal(r.value)}, noise alone {wording.decimal(r.noise and r.noise[0])}" for r in rows]
+    return charts.dot_plot(rows, f"Expected calibration error against its noise floor: {'; '.join(told)}", from_zero=True)
+
+
+def _floor_row(name: str, figures: Json, kind: str) -> Row:
+    floor = figures.get("ece_floor")
+    noise = None if floor is None else (floor, figures.get("ece_floor_p95"))
+    return Row(name, figures.get("ece"), figures.get("intervals", {}).get("ece"), kind, noise)
+
+
+def _grains(examples: Sequence[Json], place: str) -> list[Grain]:
     """The examples as grains. Where there are too many to draw, every wrong one and an even share of the others."""
-    placed = [Grain(i, e[key], e["is_right"]) for i, e in enumerate(examples) if e[key] is not None]
+    placed = [Grain(e["index"], e[place], e["is_right"]) for e in examples if e[place] is not None]
     if len(placed) <= MOST_GRAINS:
         return placed
     wrong, right = ([g for g in placed if g.is_right == is_right] for is_right in (False, True))
-    stride = 1 + len(right) // max(1, MOST_GRAINS - len(wrong))
+    stride = math.ceil(len(right) / max(1, MOST_GRAINS - len(wrong)))
     return [*wrong, *right[::stride]]
-
-
-def _noise(figures: Json) -> tuple[float, float] | None:
-    floor = figures.get("ece_floor")
-    return None if floor is None else (floor, figures.get("ece_floor_p95", floor))
 
 
 def _told(side: str, bins: Sequence[Json]) -> str:
     """The reliability diagram in words."""
-    said = "; ".join(f"{b['n']} at confidence {wording.decimal(b['confidence'], 2)}, {wording.decimal(b['accuracy'], 2)} right"
-                     for b in bins if b["n"])  # fmt: skip
-    return f"Reliability {'before' if side == 'before' else 'after'} calibration. {said}"
+    said = [
+        f"{b['n']} at confidence {wording.decimal(b['confidence'], 2)}: {wording.decimal(b['accuracy'], 2)} right"
+        for b in bins
+        if b["n"]
+    ]
+    return f"Reliability {'before' if side == 'before' else 'after'} calibration. {'; '.join(said)}"
 
 
 # -- the page ---------------------------------------------------------------------------------------------------------

@@ -56,17 +56,17 @@ REASONS = {
 
 def metric(key: str) -> Metric:
     """What is known of a metric; one that is not known is shown by its key."""
-    return METRICS.get(key, Metric(key.replace("_", " "), True, ""))
+    return METRICS.get(key, Metric(_words(key), True, ""))
 
 
 def system(key: str) -> str:
     """The name of what was measured: the tuned model or a baseline."""
-    return SYSTEMS.get(key, key.replace("_", " "))
+    return SYSTEMS.get(key, _words(key))
 
 
 def reason(key: str) -> str:
     """The name of a reason for dropping a row."""
-    return REASONS.get(key, key.replace("_", " "))
+    return REASONS.get(key, _words(key))
 
 
 def decimal(value: float | None, digits: int = 3) -> str:
@@ -161,6 +161,10 @@ def visible(text: str) -> str:
         return text
     text = text.replace("\r\n", "\n").replace("\t", " ")
     return "".join(f"⟨U+{ord(c):04X}⟩" if _is_hidden(c) else c for c in text)
+
+
+def _words(key: str) -> str:
+    return visible(key).replace("_", " ")
 
 
 def _is_hidden(character: str) -> bool:

@@ -92,11 +92,11 @@
     if (e.group) meta.append(make("span", "", `group ${e.group}`), " ");
     if (e.label_mass !== "–") meta.append(make("span", "", `label mass ${e.label_mass}`), " ");
     meta.append(make("span", "", e.id));
-    const scores = make("table", "scores", make("tbody", "", ...e.scores.slice(0, 6).map(scoreRow)));
+    const scores = make("table", "scores", make("tbody", "", ...e.scores.map(scoreRow)));
     slip.replaceChildren(verdict, text);
     if (e.cut) slip.append(make("p", "quiet", `${e.cut} more characters in predictions.jsonl`));
     slip.append(scores);
-    if (e.scores.length > 6) slip.append(make("p", "quiet", `and ${e.scores.length - 6} labels with less`));
+    if (e.others) slip.append(make("p", "quiet", `and ${e.others} with less`));
     slip.append(meta);
   };
 

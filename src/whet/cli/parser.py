@@ -1,0 +1,95 @@
+"""The command line: one sub-parser a verb. Imports nothing that a verb needs, so that --help comes at once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from whet import __version__
+
+RECIPE, RUN, EITHER = "a recipe (.toml)", "a run folder", "a recipe (.toml) or the run folder it made"
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint ends with what to do; exit code 2, as for every mistake of the user."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        print(f"whet: error: {message}. See `{self.prog} --help`.", file=sys.stderr)
+        sys.exit(2)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; `args.verb(args)` does what was asked and returns the exit code."""
+    parser = _Parser(
+        prog="whet",
+        description="Sharpen an open language model for one task: from a table of examples to a calibrated, checked model.",
+        epilog="Begin with `whet demo`, or with `whet new mytask --from table.csv`.",
+    )
+    parser.add_argument("--version", action="version", version=f"whet {__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True, title="verbs")
+
+    def verb(name: str, help_: str, *arguments: Callable[[argparse.ArgumentParser], None]) -> None:
+        sub = verbs.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".")
+        for add in arguments:
+            add(sub)
+        sub.set_defaults(verb=lambda args: getattr(import_module("whet.cli.verbs"), name)(args))
+
+    verb("demo", "train and check a promise detector on embedded data, then read a speech with it", _out, _json)
+    verb("new", "write a recipe for a table, guessing its columns", _name, _from, _force)
+    verb("check", "check a recipe and its data; write nothing", _positional("recipe", RECIPE), _set, _json)
+    verb("prepare", "read, clean and split the data into a run folder", _positional("recipe", RECIPE), _out, _set, _json)
+    verb("show", "show the exact tokens of an example, those that carry loss marked", _positional("source", EITHER), _number, _split, _out, _set, _json)
+    verb("train", "train, or go on training", _positional("source", EITHER), _out, _set, _json)
+    verb("evaluate", "calibrate, measure on the test split, compare with the baselines", _positional("source", EITHER), _out, _set, _json)
+    verb("predict", "label every sentence of documents", _positional("source", RUN), _documents, _output, _json)
+    verb("report", "write report.html", _positional("source", EITHER), _out, _set, _json)
+    verb("run", "the whole way: prepare, train, evaluate, report", _positional("recipe", RECIPE), _out, _set, _json)
+    return parser
+
+
+def _positional(name: str, help_: str) -> Callable[[argparse.ArgumentParser], None]:
+    return lambda p: p.add_argument(name, type=Path, metavar=name.upper(), help=help_) and None
+
+
+def _out(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--out", type=Path, metavar="RUN", help="the run folder (default: runs/<name of the recipe>)")
+
+
+def _set(p: argparse.ArgumentParser) -> None:
+    help_ = "override a key of the recipe, as in --set train.learning_rate=1e-4; may be given again"
+    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help=help_)
+
+
+def _json(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+
+
+def _name(p: argparse.ArgumentParser) -> None:
+    p.add_argument("name", metavar="NAME", help="what the task is called; the recipe is NAME.toml")
+
+
+def _from(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--from", type=Path, required=True, metavar="TABLE", dest="table", help="a CSV, TSV, JSONL, JSON or Parquet file")
+
+
+def _force(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--force", action="store_true", help="write over a recipe of that name")
+
+
+def _number(p: argparse.ArgumentParser) -> None:
+    p.add_argument("number", type=int, metavar="N", help="which example, from 1")
+
+
+def _split(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--split", choices=("train", "validation", "test"), default="train", help="of which split (default: train)")
+
+
+def _documents(p: argparse.ArgumentParser) -> None:
+    p.add_argument("documents", type=Path, nargs="+", metavar="DOCUMENT", help="text files, or folders of them")
+
+
+def _output(p: argparse.ArgumentParser) -> None:
+    p.add_argument("-o", "--output", type=Path, metavar="FILE", help="write a .csv or .jsonl file instead of printing")

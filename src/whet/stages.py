@@ -1,0 +1,157 @@
+"""The table of contents. Each verb of whet is one function here, and each reads as what it does.
+
+    check → prepare → train → evaluate → report          run = all of them
+                 ↘ show                 ↘ predict
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from whet.data import dataset, documents
+from whet.data import tokens as tokenizers
+from whet.errors import Problem, RunError, UserError
+from whet.example import Example, Prediction
+from whet.progress import Progress, Silent
+from whet.recipe import Recipe
+from whet.run import Run, command_line
+
+
+def check(recipe: Recipe) -> dataset.Dataset:
+    """The dataset that the recipe would make; everything is read and checked, nothing is written.
+
+    Raises:
+        UserError: with the problems of the base model's tokenizer and of the data together.
+    """
+    try:
+        tokens = tokenizers.load(recipe.model.base)
+    except UserError as wrong_base:
+        try:
+            dataset.read(recipe)
+        except UserError as wrong_data:
+            raise UserError(*wrong_base.problems, *wrong_data.problems) from None
+        raise
+    return dataset.build(recipe, tokens)
+
+
+def prepare(recipe: Recipe, out: Path | None = None, progress: Progress | None = None) -> Run:
+    """The Run with its data read, cleaned, split and written down: `dataset/`, `dropped.jsonl`, the manifest's counts."""
+    progress = progress or Silent()
+    run = Run.create(out or Path("runs") / recipe.name, recipe, dataset.hashes(recipe), command_line())
+    with run.lock():
+        if "dataset" in run.manifest:
+            return run
+        progress.start(f"reading and cleaning {Path(recipe.data.path).name}")
+        made = check(recipe)
+        for split, examples in made.splits.items():
+            run.write_lines(f"dataset/{split}.jsonl", (e.to_json() for e in examples))
+        run.write_dropped(made.drops)
+        run.update_manifest(dataset=made.summary())
+    return run
+
+
+@dataclass(frozen=True, slots=True)
+class ShownToken:
+    """One token of an example as the model sees it."""
+
+    id: int
+    piece: str
+    carries_loss: bool
+
+
+def show(run: Run, number: int, split: str = "train") -> tuple[Example, list[ShownToken]]:
+    """Example `number` (from 1) of a split and its exact tokens, in order; those that carry loss are marked."""
+    examples = run.examples(split)
+    if not 1 <= number <= len(examples):
+        what = f"there is no example {number} in {split}"
+        raise RunError(Problem(str(run.path), what, f"Name one from 1 to {len(examples)}"))
+    example, tokens = examples[number - 1], tokenizers.load(run.recipe.model.base)
+    encoded = tokenizers.encode(example, run.task, tokens)
+    marked = [(t, False) for t in encoded.prompt] + [(t, True) for t in encoded.completion]
+    return example, [ShownToken(t, tokens.piece(t), carries) for t, carries in marked]
+
+
+def train(run: Run, progress: Progress | None = None) -> Run:
+    """The Run with its model trained: from the newest checkpoint if there is one, to the weights of the best validation."""
+    from whet.engine import loop, model, reader
+    from whet.engine.batches import Timetable
+
+    progress, recipe = progress or Silent(), run.recipe
+    with run.lock():
+        if "training" in run.manifest:
+            return run
+        progress.start("loading the base model")
+        tokens = tokenizers.load(recipe.model.base)
+        rows, held = ([tokenizers.encode(e, run.task, tokens) for e in run.examples(s)] for s in ("train", "validation"))
+        untrained = model.load_base(recipe)
+        run.update_manifest(base={"name": recipe.model.base, "sha256": model.base_hash(recipe)})
+        trained = model.add_adapter(untrained, recipe.lora, recipe.derive_seed("adapter")) if recipe.lora else untrained
+        asked = reader.Reader(trained, run.task, tokens, recipe.evaluate.batch_size, tokens.max_length)
+        validate = partial(reader.validate, asked, run.examples("validation"), held)
+        timetable = Timetable(len(rows), recipe.train, recipe.derive_seed("order"))
+        state = loop.train(trained, loop.Course(rows, timetable, tokens.padding, validate, run.path), progress)
+        model.save_result(trained, run, tokens.folder)
+        run.update_manifest(training=loop.summary(trained, state, timetable))
+    return run
+
+
+def evaluate(run: Run, progress: Progress | None = None) -> dict[str, Any]:
+    """What `evaluation.json` holds: calibrated on validation, measured once on test, compared with the baselines."""
+    from whet import evaluation
+    from whet.engine import model, reader
+
+    progress, recipe = progress or Silent(), run.recipe
+    with run.lock():
+        if run.has("evaluation.json"):
+            return run.read_json("evaluation.json")
+        progress.start("loading the fine-tuned model")
+        tokens = tokenizers.load(recipe.model.base)
+        open_reader = partial(reader.Reader, task=run.task, tokens=tokens, batch_size=recipe.evaluate.batch_size, max_length=tokens.max_length)
+        tuned, base = open_reader(model.load_result(run)), cache(lambda: open_reader(model.load_base(recipe)))
+        splits = {split: run.examples(split) for split in ("train", "validation", "test")}
+        judge = evaluation.judge_labels if recipe.task.kind == "classify" else evaluation.judge_answers
+        found = judge(recipe, splits, tuned, base, progress)
+        run.write_lines("predictions.jsonl", found.predictions)
+        if found.calibration:
+            run.write_json("calibration.json", found.calibration.to_json())
+        run.write_json("evaluation.json", found.evaluation)
+    return found.evaluation
+
+
+def predict(run: Run, paths: Sequence[Path], progress: Progress | None = None) -> Iterator[Prediction]:
+    """A Prediction for every passage of these documents (files or folders of them), in order."""
+    from whet.engine import model, reader
+
+    progress, recipe = progress or Silent(), run.recipe
+    found = documents.read_documents(paths)
+    progress.start("loading the fine-tuned model")
+    tokens = tokenizers.load(recipe.model.base)
+    asked = reader.Reader(model.load_result(run), run.task, tokens, recipe.evaluate.batch_size, tokens.max_length)
+    calibrate = run.calibration()
+    progress.start("reading", sum(len(d.passages) for d in found), "passage")
+    for document in found:
+        answers = reader.read_passages(asked, [p.text for p in document.passages], run.recipe.data.input, calibrate, progress)
+        for number, (passage, answer) in enumerate(zip(document.passages, answers, strict=True), 1):
+            place = {"document": document.name, "start": passage.start, "end": passage.end}
+            yield Prediction(f"{document.name}:{number}", passage.text, *answer, **place)
+
+
+def report(run: Run) -> Path:
+    """The path of `report.html`, written from what the run folder holds."""
+    from whet.views.report import render
+
+    run.write_text("report.html", render(run.path))
+    return run.path / "report.html"
+
+
+def run(recipe: Recipe, out: Path | None = None, progress: Progress | None = None) -> Run:
+    """The whole way: prepare, train, evaluate, report. Given again, it goes on where it stopped."""
+    made = prepare(recipe, out, progress)
+    train(made, progress)
+    evaluate(made, progress)
+    report(made)
+    return made

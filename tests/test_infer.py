@@ -1,0 +1,92 @@
+"""Label scores: equal to naive scoring at any batch size and order; a distribution; prefixes of labels compete fairly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from engine_parts import random_rows
+from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHeadModel
+
+from whet.engine import infer
+
+LABELS = [(7, 0), (7, 8, 0), (9, 10, 11, 0), (12, 0)]  # the first begins the second
+
+
+@pytest.fixture(scope="module")
+def model(tiny_base: object) -> torch.nn.Module:
+    return AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).eval()
+
+
+def prompts(count: int = 12, shared: int = 9) -> list[tuple[int, ...]]:
+    prefix = tuple(range(20, 20 + shared))
+    return [(0, *prefix, *row.prompt[1:]) for row in random_rows(count)]
+
+
+@torch.inference_mode()
+def naive(model: torch.nn.Module, prompts: list[tuple[int, ...]]) -> np.ndarray:
+    """One forward pass per prompt and label, no cache, no padding."""
+    scores = np.empty((len(prompts), len(LABELS)))
+    for i, prompt in enumerate(prompts):
+        for c, label in enumerate(LABELS):
+            logs = model(input_ids=torch.tensor([[*prompt, *label]])).logits[0].double().log_softmax(-1)
+            scores[i, c] = sum(float(logs[len(prompt) - 1 + k, t]) for k, t in enumerate(label))
+    return scores
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 12])
+def test_scores_equal_naive_scoring(model: torch.nn.Module, batch_size: int) -> None:
+    rows = prompts()
+    np.testing.assert_allclose(infer.label_scores(model, rows, LABELS, 1, batch_size), naive(model, rows), rtol=0, atol=1e-5)
+
+
+def test_order_and_company_change_nothing(model: torch.nn.Module) -> None:
+    rows = prompts()
+    order = np.random.default_rng(0).permutation(len(rows))
+    straight = infer.label_scores(model, rows, LABELS, 1, 4)
+    shuffled = infer.label_scores(model, [rows[i] for i in order], LABELS, 1, 4)
+    np.testing.assert_allclose(shuffled, straight[order], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(infer.label_scores(model, rows[:1], LABELS, 1, 4), straight[:1], rtol=0, atol=1e-5)
+
+
+def test_without_anything_shared(model: torch.nn.Module) -> None:
+    rows = [(i + 30, *row.prompt) for i, row in enumerate(random_rows(6))]
+    np.testing.assert_allclose(infer.label_scores(model, rows, LABELS, 1, 3), naive(model, rows), rtol=0, atol=1e-5)
+
+
+def test_labels_of_a_prompt_have_at_most_all_the_probability(model: torch.nn.Module) -> None:
+    """No answer is counted twice: each label carries its end token, so 'no' and 'not so' exclude each other."""
+    mass = np.exp(infer.label_scores(model, prompts(), LABELS, 1, 4)).sum(1)
+    assert (mass > 0).all() and (mass <= 1 + 1e-6).all()
+
+
+FOREIGN = {
+    "a window shorter than the prompt": lambda: Gemma2ForCausalLM(
+        Gemma2Config(vocab_size=6144, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+                     head_dim=16, intermediate_size=48, sliding_window=6, pad_token_id=1)),
+    "learned positions": lambda: GPT2LMHeadModel(GPT2Config(vocab_size=6144, n_embd=32, n_layer=2, n_head=2, n_positions=64)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_other_architectures(kind: str) -> None:
+    torch.manual_seed(1)
+    other = FOREIGN[kind]().eval()
+    rows = prompts(5)
+    np.testing.assert_allclose(infer.label_scores(other, rows, LABELS, 1, 3), naive(other, rows), rtol=0, atol=1e-5)
+
+
+def test_greedy_answers_do_not_depend_on_the_batch(model: torch.nn.Module) -> None:
+    rows = prompts(6)
+    alone = [infer.greedy_answers(model, [r], end=0, padding=1, max_new_tokens=5, batch_size=1)[0] for r in rows]
+    assert infer.greedy_answers(model, rows, end=0, padding=1, max_new_tokens=5, batch_size=4) == alone
+    assert all(0 not in answer and len(answer) <= 5 for answer in alone)
+
+
+def test_text_nats_is_the_sum_of_windows(model: torch.nn.Module) -> None:
+    ids = list(random_rows(1, seed=9)[0].prompt) * 3
+    with torch.inference_mode():
+        logs = model(input_ids=torch.tensor([ids[:-1]])).logits[0].double().log_softmax(-1)
+    wanted = -sum(float(logs[i, t]) for i, t in enumerate(ids[1:]))
+    assert infer.text_nats(model, ids) == pytest.approx(wanted, rel=1e-5)
+    assert infer.text_nats(model, ids, window=4) > 0
