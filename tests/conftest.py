@@ -24,3 +24,13 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from engine_parts import make_base
 
     return make_base(tmp_path_factory.mktemp("base") / "tiny", ROOT / "src/whet/base/whetstone")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew instead of comparing with them")
+
+
+@pytest.fixture
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are to be written anew."""
+    return bool(request.config.getoption("--update-golden"))

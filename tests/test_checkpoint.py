@@ -34,10 +34,11 @@ def save(checkpoints: Checkpoints, at: State, seed: int = 0) -> None:
 def test_what_is_loaded_is_what_was_saved(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     model, optimizer = model_and_optimizer(1)
-    checkpoints.save(state(3, 0.5), {n: p.detach() for n, p in model.named_parameters()}, optimizer)
+    at = state(3, 0.9, 0.8, 0.5)
+    checkpoints.save(at, {n: p.detach() for n, p in model.named_parameters()}, optimizer)
     other, other_optimizer = model_and_optimizer(2)
     found, passed = checkpoints.newest()
-    assert found == state(3, 0.5) and passed == []
+    assert found == at and passed == []
     checkpoints.load(3, other, other_optimizer)
     for one, two in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(one, two)

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -99,7 +100,7 @@ def csv_text(sentences: Sequence[Sentence]) -> str:
 
 def shipped(name: str) -> Path:
     """The path of a data file of this room, e.g. `promises_train.csv` or `speech.txt`."""
-    return Path(str(files(__package__).joinpath(name)))
+    return Path(str(files("whet.base").joinpath(name)))
 
 
 def templates(split: Split) -> list[Template]:
@@ -126,6 +127,11 @@ def fillers(split: Split) -> dict[str, list[str]]:
     return {**world, **grammar["fill"], **deeds, "harms": grammar["harms"]["list"], "vague": grammar["vague"]["list"]}
 
 
+def verbs(split: Split) -> dict[str, str]:
+    """The verbs of one split, each with its `past/participle/ing`."""
+    return dict(_grammar(split)["verbs"])
+
+
 def word_pairs(text: str) -> Pairs:
     """The pairs of neighbouring words of a text, in lower case and without punctuation.
 
@@ -134,7 +140,7 @@ def word_pairs(text: str) -> Pairs:
         [('we', 'will'), ('will', 'we')]
     """
     words = re.findall(r"\w+", text.lower())
-    return frozenset(zip(words, words[1:], strict=False))
+    return frozenset(pairwise(words))
 
 
 def similarity(a: Pairs, b: Pairs) -> float:
@@ -146,6 +152,36 @@ def similarity(a: Pairs, b: Pairs) -> float:
     """
     shared = len(a & b)
     return shared / (len(a) + len(b) - shared) if shared else 0.0
+
+
+def inflect(line: str, form: str, verbs: Mapping[str, str]) -> str:
+    """One form of a verb phrase of the grammar.
+
+    Args:
+        line: `verb | object | is or are | tail`, or `verb | rest` where no passive is wanted.
+        form: `base`, `past`, `perfect` (after "have"), `ing`, or for the passive `object`, `rest`, `is`, `was`, `has`.
+        verbs: each verb's `past/participle/ing`.
+
+    Example:
+        >>> line, verbs = "freeze | fares | are | for a year", {"freeze": "froze/frozen/freezing"}
+        >>> inflect(line, "past", verbs)
+        'froze fares for a year'
+        >>> " ".join(inflect(line, form, verbs) for form in ("object", "was", "rest"))
+        'fares were frozen for a year'
+    """
+    verb, thing, *more = (part.strip() for part in line.split("|"))
+    agreement, tail = more or ("is", "")
+    past, participle, ing = verbs[verb].split("/")
+    match form:
+        case "object":
+            parts = [thing]
+        case "rest":
+            parts = [participle, tail]
+        case "is" | "was" | "has":
+            parts = [{"is": "are", "was": "were", "has": "have"}[form] if agreement == "are" else form]
+        case _:
+            parts = [{"base": verb, "past": past, "perfect": participle, "ing": ing}[form], thing, tail]
+    return " ".join(part for part in parts if part)
 
 
 @cache
@@ -161,10 +197,15 @@ class _Writer:
         self.rng = random.Random(f"{split}-{seed}")
         self.grammar = _grammar(split)
         self.templates = templates(split)
+        self.verbs = verbs(split)
         deeds = [line for lines in self.grammar["deeds"].values() for line in lines]
-        costly = [line for line in deeds if line.split(" |")[0] not in self.grammar["world"]["costless"]]
-        phrases = {"deed": deeds, "costly": costly, "harm": self.grammar["harms"]["list"], "vague": self.grammar["vague"]["list"]}
-        self.fill: dict[str, list[str]] = {**self.grammar["fill"], **phrases}
+        self.fill: dict[str, list[str]] = {
+            **self.grammar["fill"],
+            "deed": deeds,
+            "costly": [line for line in deeds if line.split(" |")[0] not in self.grammar["world"]["costless"]],
+            "harm": self.grammar["harms"]["list"],
+            "vague": self.grammar["vague"]["list"],
+        }
         self.used: Counter[str] = Counter()
         self.written: list[Pairs] = []
 
@@ -193,14 +234,10 @@ class _Writer:
         truths = self.rng.sample([True] * promises + [False] * (length - 1 - promises), length - 1)
         for place, truth in enumerate([False, *truths]):
             template, text, drawn = self.fresh(register, scene, truth, opens=place == 0)
-            speech_id = f"{self.split}-{number:03}"
-            yield Sentence(
-                text, template.is_promise, speech_id, speaker, country["name"], year, register, template.kind, template.id, drawn
-            )
+            whose = (f"{self.split}-{number:03}", speaker, country["name"], year)
+            yield Sentence(text, truth, *whose, register, template.kind, template.id, drawn)
 
-    def fresh(
-        self, register: str, scene: Mapping[str, str], truth: bool, opens: bool
-    ) -> tuple[Template, str, tuple[str, ...]]:
+    def fresh(self, register: str, scene: Mapping[str, str], truth: bool, opens: bool) -> tuple[Template, str, tuple[str, ...]]:
         """A sentence unlike all before it, its template and its fillers. A spoken speech opens with thanks, if it can."""
         fitting = [t for t in self.templates if register in t.registers and t.is_promise == truth]
         kinds = sorted({t.kind for t in fitting})
@@ -232,9 +269,9 @@ class _Sentence:
 
     def expand(self, text: str, in_filler: bool = False) -> str:
         """The text with every slot filled."""
-        return SLOT.sub(lambda match: self.slot(*match.groups(default=""), in_filler=in_filler), text)
+        return SLOT.sub(lambda m: self.slot(m[1], m[2], m[3], in_filler), text)
 
-    def slot(self, name: str, number: str, form: str, in_filler: bool) -> str:
+    def slot(self, name: str, number: str, form: str | None, in_filler: bool) -> str:
         """What stands in a slot. In a template the same slot always holds the same; each filler has its own numbers."""
         source, part = LINES.get(name, (name, 0))
         if in_filler and source in self.writer.fill and source not in PLACES:
@@ -242,7 +279,7 @@ class _Sentence:
         key = source + number
         if key not in self.held:
             self.held[key] = self.draw(source)
-        return _phrase(self.held[key], form, self.writer.grammar["verbs"]) if form else self.held[key].split("/")[part]
+        return inflect(self.held[key], form, self.writer.verbs) if form else self.held[key].split("/")[part]
 
     def draw(self, source: str) -> str:
         """A filler that suits the sentence, with its own slots filled."""
@@ -258,21 +295,3 @@ class _Sentence:
         if "{money}" in line and "{money}" in self.text:
             return True
         return any("{" + place in line and ("{" + place in self.text or place in self.held) for place in PLACES)
-
-
-def _phrase(line: str, form: str, verbs: Mapping[str, str]) -> str:
-    """A verb phrase `verb | object | is or are | tail` (`verb | rest` where no passive is wanted) in one form."""
-    verb, thing, *more = (part.strip() for part in line.split("|"))
-    agreement, tail = more if len(more) == 2 else ("is", "")
-    past, participle, ing = verbs[verb].split("/")
-    is_plural = agreement == "are"
-    match form:
-        case "object":
-            parts = [thing]
-        case "rest":
-            parts = [participle, tail]
-        case "is" | "was" | "has":
-            parts = [{"is": "are", "was": "were", "has": "have"}[form] if is_plural else form]
-        case _:
-            parts = [{"base": verb, "past": past, "perfect": participle, "ing": ing}[form], thing, tail]
-    return " ".join(part for part in parts if part)

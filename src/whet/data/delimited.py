@@ -25,6 +25,10 @@ SAMPLE_LINES = 1000
 BYTE_ORDER_MARK = "\ufeff"
 
 
+class NoHeaderError(DataError):
+    """The first row of a table is data, and column names were expected."""
+
+
 @dataclass
 class _Parse:
     """One reading of the file: its header, its rows, and all that went wrong."""
@@ -236,7 +240,7 @@ def _refuse_data_as_header(parse: _Parse, source: str) -> None:
         if again >= max(2, len(parse.rows) / 100):
             what = f"the first row looks like data, not column names: {name!r} is also the cell of {again:,} other rows in its column"
             do = "Add a line of column names at the top, or write header = false under [data]; the columns are then column_1, column_2 and so on"
-            raise DataError(Problem(f"{source}, row 1", what, do))
+            raise NoHeaderError(Problem(f"{source}, row 1", what, do))
 
 
 def _sniff(sample: list[str], usual: str) -> str:

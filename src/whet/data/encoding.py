@@ -13,6 +13,7 @@ from typing import NamedTuple
 from whet.errors import DataError, Problem
 
 MAX_LINE_CHARS = 4 * 2**20
+IN_RECIPE = 'write encoding = "{}" under [data]'
 # UTF-32 first: its little-endian mark begins with the UTF-16 one.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -31,8 +32,11 @@ class Line(NamedTuple):
     is_cut: bool
 
 
-def text_encoding(path: Path, declared: str | None = None) -> str:
+def text_encoding(path: Path, declared: str | None = None, remedy: str = IN_RECIPE) -> str:
     """The codec that reads a file: its byte-order mark's, else the declared one, else UTF-8.
+
+    Args:
+        remedy: what to do about a file in another encoding, `{}` standing for it.
 
     Raises:
         DataError: the declared name is no text encoding or contradicts the bytes; or UTF-16 without a mark.
@@ -42,7 +46,7 @@ def text_encoding(path: Path, declared: str | None = None) -> str:
     mark = next((codec for bom, codec in _MARKS if head.startswith(bom)), None)
     if declared is None:
         if mark is None:
-            _refuse_bare_utf16(path, head)
+            _refuse_bare_utf16(path, head, remedy)
         return mark or "utf-8"
     try:
         name = codecs.lookup(declared).name
@@ -61,11 +65,13 @@ def text_encoding(path: Path, declared: str | None = None) -> str:
     return mark
 
 
-def read_lines(path: Path, codec: str, row_at: Callable[[str], int]) -> Iterator[Line]:
+def read_lines(path: Path, codec: str, row_at: Callable[[str], int] | None, remedy: str = IN_RECIPE) -> Iterator[Line]:
     """The physical lines of a file, decoded strictly and with their line ends (LF, CR LF or CR) kept.
 
     Args:
-        row_at: the number of the row that follows a given beginning of the file; asked only to place an error.
+        row_at: the number of the row that follows a given beginning of the file; asked only to place an error. None: the
+            file has lines only.
+        remedy: what to do about a file in another encoding, `{}` standing for it.
 
     Raises:
         DataError: bytes that are not text in this encoding, with row, line, byte offset and how cp1252 would read them.
@@ -81,7 +87,7 @@ def read_lines(path: Path, codec: str, row_at: Callable[[str], int]) -> Iterator
                         pass
                 yield Line(number, text, is_cut)
     except UnicodeError:
-        raise _undecodable(path, codec, row_at) from None
+        raise _undecodable(path, codec, row_at, remedy) from None
 
 
 def count_line_ends(text: str) -> int:
@@ -94,13 +100,13 @@ def count_line_ends(text: str) -> int:
     return len(re.findall(r"\r\n|\r|\n", text))
 
 
-def _refuse_bare_utf16(path: Path, head: bytes) -> None:
+def _refuse_bare_utf16(path: Path, head: bytes, remedy: str) -> None:
     """Raise for text of two bytes a character without a mark: as UTF-8 every second character would be a NUL."""
     pairs = len(head) // 2
     for start, name in ((1, "utf-16-le"), (0, "utf-16-be")):
         if pairs >= 4 and head[start::2].count(0) > 0.6 * pairs and head[1 - start :: 2].count(0) < 0.1 * pairs:
             what = "every second byte is a NUL: this looks like UTF-16 without a byte-order mark"
-            raise DataError(Problem(path.name, what, f'Write encoding = "{name}" under [data], or save the file as UTF-8'))
+            raise DataError(Problem(path.name, what, f"Save the file as UTF-8, or {remedy.format(name)}"))
 
 
 def _refuse_if_utf8(path: Path, declared: str) -> None:
@@ -118,7 +124,7 @@ def _refuse_if_utf8(path: Path, declared: str) -> None:
     raise DataError(Problem(path.name, what, "Remove `encoding` under [data]"))
 
 
-def _undecodable(path: Path, codec: str, row_at: Callable[[str], int]) -> DataError:
+def _undecodable(path: Path, codec: str, row_at: Callable[[str], int] | None, remedy: str) -> DataError:
     """The error that says where a file stops being text, and what it may be instead."""
     data = path.read_bytes()
     try:
@@ -131,7 +137,8 @@ def _undecodable(path: Path, codec: str, row_at: Callable[[str], int]) -> DataEr
         return DataError(Problem(path.name, f"it is not {codec} text ({error})", "Save it again as UTF-8"))
     else:
         return DataError(Problem(path.name, f"it changed while it was read as {codec}", "Run the command again"))
-    where = f"{path.name}, row {row_at(before)} (line {count_line_ends(before) + 1}), byte {offset}"
+    line = f"line {count_line_ends(before) + 1}"
+    where = f"{path.name}, row {row_at(before)} ({line}), byte {offset}" if row_at else f"{path.name}, {line}, byte {offset}"
     what = f"the byte 0x{data[offset]:02x} is not {'UTF-8' if codec.startswith('utf-8') else codec} text"
     if not codec.startswith("utf-8"):
         return DataError(Problem(where, what, "Save the file again as UTF-8, or write the right `encoding` under [data]"))
@@ -142,8 +149,7 @@ def _undecodable(path: Path, codec: str, row_at: Callable[[str], int]) -> DataEr
     preview = _preview(data, offset)
     if preview is None:
         return DataError(Problem(where, what, "Save the file again as UTF-8, or write its `encoding` under [data]"))
-    do = f'Read as cp1252 it says: "{preview}". If that is right, write encoding = "cp1252" under [data]'
-    return DataError(Problem(where, what, do))
+    return DataError(Problem(where, what, f'Read as cp1252 it says: "{preview}". If that is right, {remedy.format("cp1252")}'))
 
 
 def _lines(count: int) -> str:

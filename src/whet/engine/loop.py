@@ -49,7 +49,7 @@ def train(model: torch.nn.Module, course: Course, progress: Progress) -> State:
     """
     settings, steps = course.timetable.train, course.timetable.steps
     if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.activation_checkpointing_enable()
     accelerator = Accelerator()
     model, optimizer = accelerator.prepare(model, build_optimizer(model, settings))
     checkpoints = Checkpoints(course.folder / "checkpoints")

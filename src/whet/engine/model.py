@@ -68,7 +68,9 @@ def add_adapter(model: PreTrainedModel, lora: Lora, seed: int) -> PeftModel:
         r=lora.r, lora_alpha=lora.lora_alpha, lora_dropout=lora.lora_dropout, target_modules=targets, task_type="CAUSAL_LM"
     )  # fmt: skip
     try:
-        return get_peft_model(model, config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PEFT still asks the model by its old names
+            return get_peft_model(model, config)
     except ValueError as error:
         linear = sorted({n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)})
         do = f'Linear layers here: {", ".join(linear)}; or write "all-linear"'
@@ -114,4 +116,6 @@ def load_result(run: Run) -> torch.nn.Module:
         raise ModelError(Problem(str(run.path), what, "Restore the base, or train again"))
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(load_base(recipe), run.path / "adapter").eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return PeftModel.from_pretrained(load_base(recipe), run.path / "adapter").eval()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whet.views.svg import LEFT, RIGHT, WIDTH, Scale, axis, levels, number, plate, points, tag, ticks, write
-from whet.views.wording import NONE, decimal
+from whet.views.wording import NONE, decimal, short_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def bar(shares: Sequence[tuple[str, float]], label: str) -> str:
 
 
 def _dot_row(row: Row, scale: Scale, y: float) -> str:
-    parts = [write(row.name, 0, y + 4, "name")]
+    parts = [write(row.name if len(row.name) <= 16 else f"{row.name[:15]}…", 0, y + 4, "name")]
     parts.append(tag("line", class_="rail", x1=scale.start, y1=y, x2=scale.end, y2=y))
     if row.noise:
         mean, most = row.noise
@@ -87,8 +87,7 @@ def _dot_row(row: Row, scale: Scale, y: float) -> str:
     if row.interval:
         left, right = (scale(v) for v in row.interval)
         parts.append(tag("line", class_="whisker", x1=left, y1=y, x2=right, y2=y))
-        span = f"{decimal(row.interval[0], 2)}–{decimal(row.interval[1], 2)}"
-        parts.append(write(span, WIDTH, y + 4, "quiet", "end"))
+        parts.append(write(short_interval(row.interval), WIDTH, y + 4, "quiet", "end"))
     parts.append(tag("circle", class_="dot", cx=scale(row.value), cy=y, r=4.5))
     parts.append(write(decimal(row.value), 262, y + 4, "number"))
     return tag("g", *parts, class_=f"row {row.kind}")

@@ -20,8 +20,8 @@ from whet.views.grains import Grain
 
 Json = dict[str, Any]
 
-KEY_FIGURES = {"classify": ("macro_f1", "accuracy", "nll", "ece"), "generate": ("exact_match", "token_f1", "rouge_l")}
-COMPARED = {"classify": ("macro_f1", "nll", "brier", "ece"), "generate": ("exact_match", "token_f1", "rouge_l")}
+KEY_FIGURES = {"classify": ("macro_f1", "accuracy", "nll", "ece"), "generate": ("rouge_l", "token_f1", "exact_match")}
+COMPARED = {"classify": ("macro_f1", "nll", "brier", "ece"), "generate": ("rouge_l", "token_f1", "exact_match")}
 HIGHLIGHTS = {
     "model": ("base", "random_weights", "quantize"),
     "lora": ("r", "lora_alpha", "lora_dropout"),
@@ -130,16 +130,16 @@ def _example(index: int, prediction: Json, kind: str, is_calibrated: bool) -> Js
     scores = sorted((prediction.get("scores") or {}).items(), key=lambda item: -item[1])
     before = _before(prediction) if is_calibrated else {}
     origin = prediction.get("origin") or {}
-    target, label = prediction["target"], prediction["label"]
-    is_right = exact_match(target, label) == 1 if kind == "generate" else label == target
+    target, said = prediction["target"], prediction["answer" if kind == "generate" else "label"]
+    is_right = (lambda answer: exact_match(target, answer) == 1) if kind == "generate" else target.__eq__
     return {
         "index": index,
         "id": wording.visible(str(prediction["id"])),
         "text": text[:LONGEST_TEXT],
         "cut": max(0, len(text) - LONGEST_TEXT),
         "target": wording.visible(target),
-        "label": wording.visible(label),
-        "is_right": is_right,
+        "said": wording.visible(said),
+        "is_right": is_right(said),
         "confidence": prediction.get("probability"),
         "probability": wording.decimal(prediction.get("probability")),
         "before": max(before.values(), default=None),
@@ -152,8 +152,8 @@ def _example(index: int, prediction: Json, kind: str, is_calibrated: bool) -> Js
         "place": wording.visible(f"{origin['source']}, row {origin['row']}") if origin else "",
         "group": wording.visible(str(prediction.get("group") or "")),
         "baselines": [
-            [wording.system(name), wording.visible(said), said == target]
-            for name, said in (prediction.get("baselines") or {}).items()
+            [wording.system(name), wording.visible(answer), is_right(answer)]
+            for name, answer in (prediction.get("baselines") or {}).items()
         ],
     }
 
@@ -184,13 +184,11 @@ def _comparison_charts(evaluation: Json, kind: str) -> dict[str, str]:
 def _learning(metrics: Sequence[Json], training: Json) -> Json:
     """What is said of the learning curve: which checkpoint was kept, and how much worse the last one was."""
     scored = [m for m in metrics if _is_number(m.get("validation_nll"))]
-    told: Json = {"steps": len(metrics), "broken": sum("loss" in m and not _is_number(m["loss"]) for m in metrics)}
-    if scored:
-        lowest = min(scored, key=lambda m: m["validation_nll"])
-        best = next((m for m in scored if m["step"] == training.get("best_step")), lowest)
-        last = scored[-1]
-        told |= {"best": best, "last": last, "worse": last["validation_nll"] - best["validation_nll"]}
-    return told
+    if not scored:
+        return {"steps": len(metrics)}
+    lowest, last = min(scored, key=lambda m: m["validation_nll"]), scored[-1]
+    best = next((m for m in scored if m["step"] == training.get("best_step")), lowest)
+    return {"steps": len(metrics), "best": best, "last": last, "worse": last["validation_nll"] - best["validation_nll"]}
 
 
 def _is_number(value: object) -> bool:

@@ -115,5 +115,5 @@ def token_view(pieces: Sequence[str], ids: Sequence[int], carries_loss: Sequence
 
 
 def _figure(figures: Json, key: str, style: str) -> Text:
-    span = wording.interval((figures.get("intervals") or {}).get(key), 2)
+    span = wording.short_interval((figures.get("intervals") or {}).get(key))
     return Text(wording.decimal(figures.get(key)), style).append(f"\n{span}" if span else "", "not bold dim")

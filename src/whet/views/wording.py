@@ -23,7 +23,7 @@ METRICS = {
     "macro_f1": Metric("Macro F1", True, "mean F1 of the labels, rare ones counting alike"),
     "accuracy": Metric("Accuracy", True, "share of the examples that it got right"),
     "nll": Metric("NLL", False, "surprise at the right answer; 0 is sure and right"),
-    "brier": Metric("Brier score", False, "squared distance from the truth, 0 to 2"),
+    "brier": Metric("Brier", False, "squared distance from the truth, 0 to 2"),
     "ece": Metric("ECE", False, "gap between confidence and being right"),
     "ece_equal_mass": Metric("ECE, equal-mass bins", False, "the same with as many examples in each bin"),
     "classwise_ece": Metric("Class-wise ECE", False, "the same, averaged over the probability of every label"),
@@ -82,14 +82,24 @@ def decimal(value: float | None, digits: int = 3) -> str:
     return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
 
 
-def interval(pair: Sequence[float] | None, digits: int = 3) -> str:
+def interval(pair: Sequence[float] | None) -> str:
     """A 95 % interval, or nothing.
 
     Example:
         >>> interval([0.7281, 0.7924]), interval(None)
         ('0.728 to 0.792', '')
     """
-    return f"{decimal(pair[0], digits)} to {decimal(pair[1], digits)}" if pair else ""
+    return f"{decimal(pair[0])} to {decimal(pair[1])}" if pair else ""
+
+
+def short_interval(pair: Sequence[float] | None) -> str:
+    """A 95 % interval where there is little room, or nothing.
+
+    Example:
+        >>> short_interval([0.7281, 0.7924]), short_interval(None)
+        ('0.73–0.79', '')
+    """
+    return f"{decimal(pair[0], 2)}–{decimal(pair[1], 2)}" if pair else ""
 
 
 def p_value(value: float | None) -> str:

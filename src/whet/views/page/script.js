@@ -82,7 +82,7 @@
     if (!e) return;
     const text = make("blockquote", "", e.text);
     text.dir = "auto";
-    const verdict = make("p", "said", e.is_right ? "✓ right: " : "✗ wrong: ", make("span", e.is_right ? "label" : "label not", e.label));
+    const verdict = make("p", "said", e.is_right ? "✓ right: " : "✗ wrong: ", make("span", e.is_right ? "label" : "label not", e.said));
     if (!e.is_right) verdict.append(" truth ", make("span", "label", e.target));
     const meta = make("p", "meta");
     for (const [name, said, ok] of e.baselines) {

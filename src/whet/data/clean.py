@@ -1,0 +1,82 @@
+"""Exact duplicates, contradictions, and groups that are the same document twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Literal
+
+from whet.data.near import normal_form
+from whet.data.table import Sifted
+from whet.example import Drop, Example
+
+DUPLICATE = "duplicate"
+CONFLICT = "conflict"
+TWIN_GROUP_FRACTION = 0.8
+TWIN_GROUP_ROWS = 5
+COMMONPLACE_GROUPS = 20
+
+
+def clean(examples: Sequence[Example], *, kind: Literal["classify", "generate"] = "classify") -> Sifted:
+    """The examples without exact duplicates and contradictions, a Drop for each that went, and notes with the counts.
+
+    Two texts are the same if their normal forms are (`near.normal_form`). Same text, same target: the first stays. Same
+    text, different labels: nobody knows which is right, so all of them go. In a `generate` task a text may have several
+    answers; there only text and answer together make a duplicate.
+    """
+    texts: dict[str, list[Example]] = {}
+    for example in examples:
+        key = normal_form(example.text) if kind == "classify" else f"{normal_form(example.text)}\n{normal_form(example.target)}"
+        texts.setdefault(key, []).append(example)
+    fates: dict[str, Drop] = {}
+    verbatim = contradicted = 0
+    for same in texts.values():
+        if kind == "classify" and len({e.target for e in same}) > 1:
+            contradicted += 1
+            verbatim += _is_verbatim(same)
+            detail = "the same text has different labels: " + ", ".join(f"{e.target!r} in row {e.origin.row}" for e in same)
+            fates |= {e.id: Drop(e.origin, CONFLICT, detail, e.text[:200]) for e in same}
+        else:
+            detail = f"the same as row {same[0].origin.row}"
+            fates |= {e.id: Drop(e.origin, DUPLICATE, detail, e.text[:200]) for e in same[1:]}
+    notes = _twin_group_notes(examples, list(texts.values()))
+    if contradicted:
+        rows = sum(drop.reason == CONFLICT for drop in fates.values())
+        notes.append(
+            f"{contradicted:,} text{'s' if contradicted > 1 else ''} with more than one label ({verbatim:,} letter for letter, "
+            f"{contradicted - verbatim:,} but for case, space and punctuation): all {rows:,} rows are dropped."
+        )
+    kept = [e for e in examples if e.id not in fates]
+    return Sifted(kept, [fates[e.id] for e in examples if e.id in fates], notes)
+
+
+def _is_verbatim(same: Sequence[Example]) -> bool:
+    """Whether one and the same spelling carries two labels, not only two spellings of one text."""
+    labels: dict[str, set[str]] = {}
+    for example in same:
+        labels.setdefault(example.text, set()).add(example.target)
+    return any(len(found) > 1 for found in labels.values())
+
+
+def _twin_group_notes(examples: Sequence[Example], texts: Sequence[Sequence[Example]]) -> list[str]:
+    """A note for every two groups of which the smaller one stands for the most part in the other: one document, read twice."""
+    sizes = Counter(e.group for e in examples if e.group is not None)
+    shared: Counter[tuple[str, str]] = Counter()
+    for same in texts:
+        rows = Counter(e.group for e in same if e.group is not None)
+        # "Thank you." in every speech says nothing about the speeches, and pairs grow with the square.
+        if len(rows) <= COMMONPLACE_GROUPS:
+            for one, other in combinations(sorted(rows), 2):
+                shared[one, other] += rows[one]
+                shared[other, one] += rows[other]
+    notes = []
+    for one, other in combinations(sorted(sizes), 2) if shared else ():
+        small, large = sorted((one, other), key=lambda group: (sizes[group], group))
+        twins = shared[small, large]
+        if sizes[small] >= TWIN_GROUP_ROWS and twins >= TWIN_GROUP_FRACTION * sizes[small]:
+            notes.append(
+                f"The groups {small!r} and {large!r} are largely the same document: {twins:,} of {sizes[small]:,} rows of the "
+                f"one stand among the {sizes[large]:,} of the other."
+            )
+    return notes

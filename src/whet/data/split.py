@@ -1,0 +1,194 @@
+"""Examples to three splits: seeded, stratified, groups whole, nothing of the test split's text in train.
+
+What decides is a hash of the seed and the text (or the group's name), so a file whose rows were sorted anew is split alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Literal
+
+from whet.data.near import nearest_twins, normal_form
+from whet.errors import DataError, Problem
+from whet.example import Drop, Example
+
+LEAK = "leak"
+MIN_ROWS = 10
+MIN_TRAIN_ROWS = 5
+
+SplitName = Literal["train", "validation", "test"]
+NAMES: tuple[SplitName, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """The examples of each split, what was dropped because it leaks, and notes for a person."""
+
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]
+    drops: tuple[Drop, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def items(self) -> tuple[tuple[SplitName, tuple[Example, ...]], ...]:
+        """Name and examples of each split, in the order train, validation, test."""
+        return ("train", self.train), ("validation", self.validation), ("test", self.test)
+
+
+def split(
+    examples: Sequence[Example],
+    *,
+    seed: int,
+    validation: float | Sequence[Example] = 0.1,
+    test: float | Sequence[Example] = 0.2,
+    labels: Sequence[str] = (),
+    threshold: float = 0.8,
+) -> Splits:
+    """Train, validation and test, checked for leaks: texts as similar as `threshold` never stand on two sides.
+
+    Args:
+        examples: the rows to split, cleaned.
+        seed: another seed, another split.
+        validation: its fraction of `examples`; or its own rows, left apart.
+        test: likewise. A fraction counts from all of `examples`.
+        labels: of a `classify` task; every split then gets its share of each. Empty: no strata.
+        threshold: Jaccard similarity of character 5-grams from which a row of train (or validation) leaks.
+
+    Raises:
+        DataError: too few rows or groups, a label without a training row, or only one label to learn.
+    """
+    given = {name: tuple(rows) for name, rows in (("validation", validation), ("test", test)) if not isinstance(rows, float)}
+    fractions = {name: rows for name, rows in (("validation", validation), ("test", test)) if isinstance(rows, float)}
+    if fractions:
+        _require_rows(examples, 1 + len(fractions))
+    shares: dict[str, float] = {"train": 1 - sum(fractions.values()), **fractions}
+    grouped = any(example.group is not None for example in examples)
+    assigned = (_assign_groups if grouped else _assign_rows)(examples, shares, seed, labels)
+    parts = {name: tuple(e for e, part in zip(examples, assigned, strict=True) if part == name) for name in shares} | given
+    splits = _drop_leaks(Splits(parts["train"], parts["validation"], parts["test"]), threshold)
+    _require_labels(splits, labels)
+    return replace(splits, notes=(*splits.notes, *_label_notes(splits, labels)))
+
+
+def _require_rows(examples: Sequence[Example], parts: int) -> None:
+    """Raise if there is too little to divide."""
+    source = examples[0].origin.source if examples else "data"
+    if len(examples) < MIN_ROWS:
+        what = f"{len(examples)} usable row{'' if len(examples) == 1 else 's'} cannot be split into {parts}"
+        raise DataError(Problem(source, what, f"Give at least {MIN_ROWS} rows (a few hundred are a good beginning)"))
+    groups = {e.group if e.group is not None else e.id for e in examples}
+    if len(groups) < parts:
+        what = f"{parts} splits need {parts} groups that stay whole, and there {'is' if len(groups) == 1 else 'are'} {len(groups)}"
+        do = "Name a finer group column, leave `group` out, or give validation_path and test_path"
+        raise DataError(Problem(source, what, do))
+
+
+def _order(seed: int, key: str) -> bytes:
+    """A place in the seed's order: a hash, so that neither the file's order nor the other rows matter."""
+    return hashlib.blake2b(f"{seed}\n{key}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _assign_rows(examples: Sequence[Example], shares: Mapping[str, float], seed: int, labels: Sequence[str]) -> list[str]:
+    """The split of every row. Walking the rows label by label, each goes where most is owed: totals and strata stay exact to
+    a row or two. The first row of a label goes to train: what cannot be learned cannot be tested."""
+    strata = [e.target if labels else "" for e in examples]
+    keys = [_order(seed, f"{normal_form(e.text)}\n{e.target}") for e in examples]
+    assigned = [""] * len(examples)
+    owed = dict.fromkeys(shares, 0.0)
+    order = sorted(range(len(examples)), key=lambda i: (strata[i], keys[i]))
+    for _, places in groupby(order, key=lambda i: strata[i]):
+        for n, i in enumerate(places):
+            for name, share in shares.items():
+                owed[name] += share
+            assigned[i] = "train" if n == 0 else max(owed, key=lambda name: owed[name])
+            owed[assigned[i]] -= 1
+    return assigned
+
+
+def _assign_groups(examples: Sequence[Example], shares: Mapping[str, float], seed: int, labels: Sequence[str]) -> list[str]:
+    """The split of every row, groups whole. Large groups first (by power of two; within one, the seed's order), each goes
+    where it brings the label counts nearest to the shares."""
+    members = [e.group if e.group is not None else f"\n{e.id}" for e in examples]
+    counts: dict[str, Counter[str]] = {}
+    for example, group in zip(examples, members, strict=True):
+        counts.setdefault(group, Counter())[example.target if labels else ""] += 1
+    total = sum(counts.values(), Counter[str]())
+    have: dict[str, Counter[str]] = {name: Counter() for name in shares}
+
+    def cost(name: str, group: str) -> float:
+        """How much worse the split fits its share of each label with the group in it."""
+        change = 0.0
+        for label, n in counts[group].items():
+            want, now = shares[name] * total[label], have[name][label]
+            change += ((now + n - want) ** 2 - (now - want) ** 2) / max(want, 1.0)
+        return change
+
+    order = sorted(counts, key=lambda g: (-counts[g].total().bit_length(), _order(seed, g)))
+    home: dict[str, str] = {}
+    for left, group in zip(range(len(order), 0, -1), order, strict=True):
+        empty = [name for name in shares if not have[name]]
+        home[group] = min(empty if left <= len(empty) else list(shares), key=lambda name: cost(name, group))
+        have[home[group]] += counts[group]
+    return [home[group] for group in members]
+
+
+def _drop_leaks(splits: Splits, threshold: float) -> Splits:
+    """The splits without rows of train that have a twin in validation or test, and of validation that have one in test."""
+    drops: list[Drop] = []
+
+    def sift(rows: Sequence[Example], name: str, others: Sequence[Example]) -> tuple[Example, ...]:
+        twins = nearest_twins([e.text for e in rows], [e.text for e in others], threshold)
+        for i, twin in twins.items():
+            other = others[twin.place]
+            alike = "the same text as" if twin.similarity == 1 else f"{twin.similarity:.0%} like"
+            detail = f"in {name}, and {alike} {other.origin} ({other.id}), which is kept apart: {other.text[:120]}"
+            drops.append(Drop(rows[i].origin, LEAK, detail, rows[i].text[:200]))
+        return tuple(e for i, e in enumerate(rows) if i not in twins)
+
+    validation = sift(splits.validation, "validation", splits.test)
+    train = sift(splits.train, "train", [*validation, *splits.test])
+    notes = []
+    if drops:
+        from_train = len(splits.train) - len(train)
+        notes.append(
+            f"{from_train:,} training and {len(drops) - from_train:,} validation rows are dropped because their text, or nearly "
+            "their text, stands in a split that is kept apart."
+        )
+    return Splits(train, validation, splits.test, tuple(drops), tuple(notes))
+
+
+def _require_labels(splits: Splits, labels: Sequence[str]) -> None:
+    """Raise if train cannot teach the task, or another split has nothing to measure."""
+    source = next((rows[0].origin.source for _, rows in splits.items() if rows), "data")
+    problems = []
+    for name, rows in splits.items():
+        if not rows:
+            problems.append(Problem(source, f"no row is left for {name}", "Give more rows, or other fractions"))
+    counts = Counter(e.target for e in splits.train)
+    if 0 < len(splits.train) < MIN_TRAIN_ROWS:
+        problems.append(Problem(source, f"only {len(splits.train)} rows are left to train on", "Give more rows"))
+    if labels and splits.train:
+        if len(counts) == 1:
+            problems.append(Problem(source, f"every training row has the label {next(iter(counts))!r}", "Add rows of the other labels"))
+        else:
+            missing = [label for label in labels if not counts[label]]
+            problems += [
+                Problem(source, f"no training row has the label {label!r}", "Add such rows, or take it out of [task] labels")
+                for label in missing
+            ]
+    if problems:
+        raise DataError(*problems)
+
+
+def _label_notes(splits: Splits, labels: Sequence[str]) -> list[str]:
+    """A note for the labels that validation or test does not hold: nothing can be said about them there."""
+    notes = []
+    for name, rows in splits.items()[1:]:
+        missing = sorted(set(labels) - {e.target for e in rows})
+        if missing:
+            notes.append(f"No {name} row has the label{'s' if len(missing) > 1 else ''} {', '.join(map(repr, missing))}.")
+    return notes

@@ -1,0 +1,99 @@
+"""Tokens: prompt ids + completion ids, the end token trained, nothing cut in silence, the tokenizer the model's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from whet.data import tokens as tokenizers
+from whet.errors import DataError, ModelError
+from whet.example import Example, Origin, Task
+from whet.prompts import plain
+
+TASK = Task(instruction="Is it a promise?", labels=("no", "yes"))
+
+
+def example(text: str, target: str = "yes", number: int = 1) -> Example:
+    return Example(str(number), {"text": text}, target, None, Origin("t.csv", number))
+
+
+@pytest.fixture(scope="module")
+def whetstone() -> tokenizers.Tokens:
+    return tokenizers.load("whetstone")
+
+
+def test_the_ids_are_prompt_then_completion_then_end(whetstone: tokenizers.Tokens) -> None:
+    encoded = tokenizers.encode(example("We will build 40,000 homes."), TASK, whetstone)
+    assert whetstone.decode(encoded.prompt) == "Is it a promise?\n\nText: We will build 40,000 homes.\nAnswer:"
+    assert whetstone.decode(encoded.completion) == " yes"
+    assert encoded.completion[-1] == whetstone.end
+    assert encoded.prompt == whetstone.prompt(plain.prompt(TASK, {"text": "We will build 40,000 homes."})), "training prefix == prediction prompt"
+
+
+def test_labels_of_one_set_differ_and_come_back(whetstone: tokenizers.Tokens) -> None:
+    ids = {label: whetstone.completion(plain.completion(label)) for label in ("True", "False", "not a promise", "no", "7", "été")}
+    assert len(set(ids.values())) == 6
+    assert all(plain.parse(whetstone.decode(i)) == label for label, i in ids.items())
+
+
+def test_our_ids_are_the_models_own(shared: Path, whetstone: tokenizers.Tokens) -> None:
+    """transformers and whet read the same tokenizer.json to the same ids."""
+    from transformers import AutoTokenizer
+
+    folders = [whetstone.folder, *sorted(p for p in (shared / "models").iterdir() if p.is_dir())]
+    assert len(folders) == 4
+    for folder in folders:
+        ours, theirs = tokenizers.load(str(folder)), AutoTokenizer.from_pretrained(folder)
+        for text in ("We will build 40,000 homes by 2027.", "once upon a time, there was a tax", "café"):
+            assert list(ours.prompt(text)) == theirs(text).input_ids, folder.name
+        assert ours.end == theirs.eos_token_id, folder.name
+
+
+def test_too_long_is_refused_by_default(whetstone: tokenizers.Tokens) -> None:
+    rows = [example("short"), example("long " * 100, number=2), example("longer " * 200, number=3)]
+    with pytest.raises(DataError, match=r"t.csv, row 3: 2 examples are longer than 60 tokens"):
+        tokenizers.fit(rows, TASK, whetstone, 60, "error")
+
+
+def test_dropped_and_cut_rows_are_listed(whetstone: tokenizers.Tokens) -> None:
+    rows = [example("short"), example("long " * 100, number=2)]
+    kept, drops = tokenizers.fit(rows, TASK, whetstone, 60, "drop")
+    assert [e.id for e in kept] == ["1"] and [(d.reason, d.origin.row) for d in drops] == [("too_long", 2)]
+    kept, drops = tokenizers.fit(rows, TASK, whetstone, 60, "truncate")
+    assert len(kept) == 2 and [d.reason for d in drops] == ["truncated"]
+    cut = tokenizers.encode(kept[1], TASK, whetstone)
+    assert 55 <= len(cut) <= 60
+    text = whetstone.decode(cut.prompt)
+    assert text.startswith("Is it a promise?\n\nText: long long") and text.endswith("\nAnswer:")
+    assert whetstone.decode(cut.completion) == " yes", "the label is never cut"
+
+
+def test_a_label_that_does_not_fit_is_an_error(whetstone: tokenizers.Tokens) -> None:
+    with pytest.raises(DataError, match="an answer is never cut"):
+        tokenizers.fit([example("x", target="very " * 80)], TASK, whetstone, 40, "truncate")
+
+
+def test_bases_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError, match="no tokenizer.json"):
+        tokenizers.load(str(tmp_path))
+    with pytest.raises(ModelError, match="there is no such folder"):
+        tokenizers.load("./nowhere")
+    with pytest.raises(ModelError, match="neither a folder nor a Hub id"):
+        tokenizers.load("no spaces please")
+    (tmp_path / "tokenizer.json").write_bytes((tokenizers.load("whetstone").folder / "tokenizer.json").read_bytes())
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    with pytest.raises(ModelError, match="names no eos_token"):
+        tokenizers.load(str(tmp_path))
+
+
+def test_no_network_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError) as caught:
+        tokenizers.load("someone/some-model")
+    assert len(caught.value.problems) == 1 and "\n" not in str(caught.value)
+    assert "the Hub cannot be reached" in str(caught.value) and "embedded whetstone" in str(caught.value)
