@@ -25,6 +25,7 @@ from pathlib import Path
 
 import pytest
 
+import whet
 from whet.recipe import known_keys
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,8 +85,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     for name, command in {"python": sys.executable, "whet": f"{sys.executable} -m whet"}.items():
         (home / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         (home / name).chmod(0o755)
-    path = f"{home}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "HOME": str(home), "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "COLUMNS": "120"}
+    path, this_whet = f"{home}{os.pathsep}{os.environ['PATH']}", str(Path(whet.__file__).parent.parent)
+    fixed = {"PATH": path, "PYTHONPATH": this_whet, "HOME": str(home), "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "COLUMNS": "120"}
+    return {**os.environ, **fixed}
 
 
 @pytest.fixture(scope="session")

@@ -163,10 +163,10 @@ def write_nasty(folder: Path) -> Run:
     """A run in which every text that comes from outside is hostile: markup, hidden characters, 10,000 characters, 12 labels."""
     plain = ("", "update", "items", "العربية", "x" * 300, "l")
     labels = (EVIL, HIDDEN.replace("\u2028", ""), *plain, "'\"onload=window.pwned=3", "{{ 7 * 7 }}", "<!--", "&amp;")
-    run = write_run(folder, labels, 120)
+    run = write_run(folder, labels, 48)
     predictions = run.read_lines("predictions.jsonl")
     for i, p in enumerate(predictions):
-        p["text"] = (EVIL, HIDDEN, "long " * 2000, "y" * 30_000, "{{ 7 * 7 }}<!--", "")[i % 6]
+        p["text"] = ("y" * 30_000, "long " * 2000, *[EVIL, HIDDEN, "{{ 7 * 7 }}<!--", ""] * 12)[i]
         p["id"] = f"{EVIL} %{i}\ud800"
         p["origin"] = {"source": f"{EVIL}.csv", "row": i}
         p["group"] = EVIL
@@ -284,9 +284,9 @@ def test_nothing_from_the_data_becomes_markup_or_stays_hidden(folders: Path) -> 
     assert "⟨U+202E⟩⟨U+2066⟩⟨U+200B⟩⟨U+FEFF⟩⟨U+001B⟩[31m⟨U+0000⟩⟨U+2028⟩⟨U+3164⟩" in nasty.read
     text = (folders / "nasty" / "report.html").read_text("utf-8")
     assert wording.visible(text) == text.replace("\t", " ")
-    assert nasty.read.count("{{ 7 * 7 }}") > 20
+    assert nasty.read.count("{{ 7 * 7 }}") >= 10
     examples = json.loads(nasty.blocks["script"][0])
-    assert len(examples) == 120 and examples[3]["cut"] == 10_000 and len(examples[3]["text"]) == 20_000
+    assert len(examples) == 48 and examples[0]["cut"] == 10_000 and len(examples[0]["text"]) == 20_000
 
 
 def test_figures_and_their_intervals_are_those_of_the_evaluation(folders: Path) -> None:
@@ -404,9 +404,11 @@ def test_no_run_and_damaged_run_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="there is no run here"):
         report.render(tmp_path)
     run = write_trained(tmp_path)
-    run.write_text("evaluation.json", '{"n": 3')
-    with pytest.raises(RunError, match=r"evaluation\.json"):
-        report.render(run.path)
+    for name in ("recipe.toml", "evaluation.json"):
+        run.write_text(name, '{"n": 3')
+        with pytest.raises(RunError, match=f"{name}: it is damaged"):
+            report.render(run.path)
+        (tmp_path / name).unlink()
 
 
 # -- in a browser -------------------------------------------------------------------------------------------------------

@@ -115,12 +115,13 @@ def test_merged_weights_equal_base_plus_adapter(finished: Run) -> None:
     torch.testing.assert_close(before, merged, rtol=0, atol=1e-4)
 
 
-def test_an_adapter_is_refused_on_another_base(finished: Run) -> None:
+def test_an_adapter_is_refused_on_another_base(finished: Run, tmp_path: Path) -> None:
     manifest = finished.manifest
     finished.update_manifest(base={"name": "x", "sha256": "0" * 64})
+    (tmp_path / "talk.txt").write_text("We will build homes.", "utf-8")
     try:
         with pytest.raises(ModelError, match="is not the one this adapter was trained on"):
-            list(stages.predict(finished, [finished.path / "recipe.toml"]))
+            list(stages.predict(finished, [tmp_path / "talk.txt"]))
     finally:
         finished.write_json("manifest.json", manifest)
 

@@ -64,7 +64,7 @@ def read_delimited(
         DataError: the file is not text, empty, or so broken that its rows cannot be told apart.
     """
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
-        raise DataError(Problem(source, f"delimiter = {delimiter!r} does not do", "Write one character, as in delimiter = \";\""))
+        raise DataError(Problem(source, f"delimiter = {delimiter!r} does not do", 'Write one character, as in delimiter = ";"'))
     codec = text_encoding(path, encoding)
     usual = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
 
@@ -203,7 +203,9 @@ def _broken_quote(source: str, row: int, first: int, last: int, error: str) -> P
         what = f"a quote opens in this row and is still open {MAX_CELL_CHARS:,} characters later, on line {last}"
     else:
         what = f"a quote opens in this row, and on line {last} there is {_explain(error)}"
-    return Problem(f"{source}, row {row} (line {first})", what, 'Close the quote, or write a quote that belongs to the text twice ("")')
+    return Problem(
+        f"{source}, row {row} (line {first})", what, 'Close the quote, or write a quote that belongs to the text twice ("")'
+    )
 
 
 def _refuse(parse: _Parse, source: str, delimiter: str, header: bool) -> None:
@@ -229,7 +231,8 @@ def _mostly_bad(parse: _Parse, source: str, delimiter: str) -> Problem:
     if not parse.rows and set(parse.bad_widths) == {len(parse.columns) + 1}:
         do = "Every row has one cell more than there are column names: name the first column too (R leaves it out)"
     else:
-        do = f"Cells were told apart by {NAMES.get(delimiter, repr(delimiter))}; write another `delimiter` under [data], or mend the file"
+        apart = NAMES.get(delimiter, repr(delimiter))
+        do = f"Cells were told apart by {apart}; write another `delimiter` under [data], or mend the file"
     return Problem(source, what, do)
 
 
@@ -238,8 +241,8 @@ def _refuse_data_as_header(parse: _Parse, source: str) -> None:
     for index, name in enumerate(parse.columns):
         again = sum(row.cells[index] == name for row in parse.rows)
         if again >= max(2, len(parse.rows) / 100):
-            what = f"the first row looks like data, not column names: {name!r} is also the cell of {again:,} other rows in its column"
-            do = "Add a line of column names at the top, or write header = false under [data]; the columns are then column_1, column_2 and so on"
+            what = f"the first row looks like data, not column names: {again:,} other rows hold {name!r} in the same column"
+            do = "Add a line of column names, or write header = false under [data] (the columns are then column_1, column_2, ...)"
             raise NoHeaderError(Problem(f"{source}, row 1", what, do))
 
 

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,19 +28,23 @@ _TITLES = frozenset(
 )
 # Not the last word where a number follows.
 _BEFORE_NUMBERS = frozenset(
-    "no nos n\u00b0 n\u00ba \u2116 art arts sec secs fig figs p pp ch chap vol vols pt para cl q jan feb mar apr jun jul aug sep sept oct nov dec".split()
+    "no nos n\u00b0 n\u00ba \u2116 art arts sec secs fig figs p pp ch chap vol vols pt para cl q "
+    "jan feb mar apr jun jul aug sep sept oct nov dec".split()
 )
 # May end a sentence; does if the next word looks like the beginning of one.
 _EITHER = frozenset("jr sr inc ltd co corp bros dept etc al est ave blvd rd a.m p.m ph.d m.d b.a m.a d.c".split())
 _STARTERS = frozenset(
-    "a an the this that these those there here it its i we you he she they my our your his her their who what when where why how "
-    "if in on at for from with by to of as and but or so yet not no nor let all each every some many most both one now then today "
-    "tonight tomorrow yesterday after before during since under while because although however therefore meanwhile only even first "
-    "second third finally do does did is are was were will would can could should shall may must have has had".split()
+    "a an the this that these those there here it its i we you he she they my our your his her their who what when where why "
+    "how if in on at for from with by to of as and but or so yet not no nor let all each every some many most both one now then "
+    "today tonight tomorrow yesterday after before during since under while because although however therefore meanwhile only "
+    "even first second third finally do does did is are was were will would can could should shall may must have has had".split()
 )
-_END = re.compile(r"""(?:[.!?\u2026]+(?:[ ]\.+)*|[\u3002\uff01\uff1f\u0964])["'\u201d\u2019)\]\u00bb]*""")
+_FULL_STOPS = "\u3002\uff01\uff1f\u0964"  # Chinese, Japanese, Hindi: a sentence ends there, with or without a space behind it
+_END = re.compile(rf"""(?:[.!?\u2026]+(?:[ ]\.+)*|[{_FULL_STOPS}])["'\u201d\u2019)\]\u00bb]*""")
 _OPENERS = "\"'\u201c\u2018([\u00ab\u2014\u2013- \t\r\n*_"
-_BULLET = re.compile(r"[ \t]*(?:[-*+\u2022\u2023\u25e6\u25aa\u00b7\u2013\u2014]|\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,4})[.)]|#{1,6}|>)[ \t]+")
+_BULLET = re.compile(
+    r"[ \t]*(?:[-*+\u2022\u2023\u25e6\u25aa\u00b7\u2013\u2014]|\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,4})[.)]|#{1,6}|>)[ \t]+"
+)
 _NUMBERING = re.compile(r"[ \t]*\(?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,4})\.$")
 _RULE = re.compile(r"[ \t]*[-=_*~]{3,}[ \t]*$")
 
@@ -78,7 +83,9 @@ def read_documents(paths: Sequence[Path], *, encoding: str | None = None) -> lis
             found = {f: f.relative_to(path.parent).as_posix() for f in inside if f.suffix.lower() in SUFFIXES}
             problems += [_refused(f) for f in inside if f.suffix.lower() in _OTHER_DOCUMENTS]
             if not found and not problems:
-                problems.append(Problem(str(path), "no .txt or .md file in this folder", "Save the documents as plain text (UTF-8)"))
+                problems.append(
+                    Problem(str(path), "no .txt or .md file in this folder", "Save the documents as plain text (UTF-8)")
+                )
             files |= found
         elif not path.exists():
             problems.append(Problem(str(path), "there is no such file or folder", "Check the path"))
@@ -169,7 +176,7 @@ def _unwrapped(text: str, block: list[tuple[int, int]]) -> Iterator[tuple[int, i
         return
     width = max(end - start for start, end in block)
     begin = block[0][0]
-    for (start, end), (next_start, next_end) in zip(block, block[1:], strict=False):
+    for (start, end), (next_start, next_end) in pairwise(block):
         line, following = text[start:end], text[next_start:next_end]
         word = following.split(maxsplit=1)[0]
         # A wrapped line is full: the next word would have made it longer than the longest.
@@ -186,9 +193,7 @@ def _sentence_ends(text: str, begin: int, stop: int) -> Iterator[int]:
         end = match.end()
         if end == stop:
             return
-        if match[0][0] in "\u3002\uff01\uff1f\u0964":
-            yield end
-        elif text[end].isspace() and _is_end(text, begin, match, stop):
+        if match[0][0] in _FULL_STOPS or (text[end].isspace() and _is_end(text, begin, match, stop)):
             yield end
 
 

@@ -60,7 +60,8 @@ def text_encoding(path: Path, declared: str | None = None, remedy: str = IN_RECI
             _refuse_if_utf8(path, declared)
         return name
     if not name.startswith(mark.removesuffix("-sig")):
-        what = f"the recipe says encoding = {declared!r}, but the file begins with the byte-order mark of {mark.removesuffix('-sig')}"
+        marked = mark.removesuffix("-sig")
+        what = f"the recipe says encoding = {declared!r}, but the file begins with the byte-order mark of {marked}"
         raise DataError(Problem(path.name, what, "Remove `encoding` under [data]: the mark is enough"))
     return mark
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,13 +20,18 @@ from whet.errors import DataError, Problem
 MAX_LABELS = 100
 LONG_ANSWER_CHARS = 25
 # Parts of column names, in the order of how much they say.
-_INPUT_WORDS = "text sentence input instruction question prompt utterance statement comment review message tweet content body quote".split()
-_TARGET_WORDS = "label target class category gold sentiment stance intent is promise pledge spam toxic answer topic status binary".split()
+_INPUT_WORDS = (
+    "text sentence input instruction question prompt utterance statement comment review message tweet content body description"
+).split()
+_TARGET_WORDS = (
+    "label target class category gold sentiment stance intent is promise pledge spam toxic answer topic status binary".split()
+)
 _ANSWER_WORDS = "output response completion answer summary reply target translation reference ref".split()
 _GROUP_WORDS = (
-    "group document doc file speech manifesto source speaker author user article page url conversation thread debate party title id"
+    "group document doc file speech manifesto source speaker author user article page url conversation thread debate title id"
 ).split()
-_NEVER_TARGET = frozenset("id year date time set split fold lang language country page url index idx number len length words".split())
+_COUNTS = frozenset("number no count len length words index idx".split())
+_NEVER_TARGET = frozenset("id year date time set split fold lang language country page url".split()) | _COUNTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +92,11 @@ def guess_columns(table: Table) -> Guess:
     useful = [c for c in columns if c.distinct > 1]
     answer = _best(useful, lambda c: c.hint(_ANSWER_WORDS) if c.mean_chars > LONG_ANSWER_CHARS else 0)
     target = _best(useful, lambda c: _target_score(c, len(table.rows)))
-    texts = [c for c in useful if c not in (answer, target)] if answer and not _is_sure(target) else [c for c in useful if c != target]
-    text = _best(texts, lambda c: (math.log2(1 + c.mean_chars) + 2 * min(1, c.hint(_INPUT_WORDS))) * c.filled / len(table.rows))
+    texts = [c for c in useful if c != target and (c != answer or _is_sure(target))]
+    text = _best(texts, lambda c: _input_score(c, len(table.rows)))
     if text is None or (target is None and answer is None):
-        what = f"no column that could be the input and another that could be the answer (columns: {', '.join(c.name for c in columns)})"
+        names = ", ".join(c.name for c in columns)
+        what = f"no column that could be the input and another that could be the answer (columns: {names})"
         raise DataError(Problem(table.source, what, "Write the recipe by hand, or name a table with both"))
     if answer and answer != text and not _is_sure(target):
         return _guess_generate(texts, text, answer)
@@ -107,7 +114,9 @@ def recipe_text(name: str, path: Path, guess: Guess) -> str:
         if guess.labels:
             task["labels"] = list(guess.labels)
         choices = " or ".join(guess.labels) if 0 < len(guess.labels) <= 10 else "one of the labels"
-        task["instruction"] = f"Read the {_plain(guess.input[-1])} and decide its {_plain(guess.target)}. Reply with {choices}."
+        read, answer = _plain(guess.input[-1]), _plain(guess.target)
+        asked = f"if the {read} is {answer.removeprefix('is ')}" if answer.startswith("is ") else f"the {answer} of the {read}"
+        task["instruction"] = f"Decide {asked}. Reply with {choices}."
     else:
         task["instruction"] = f"Read the {' and the '.join(map(_plain, guess.input))} and write the {_plain(guess.target)}."
     data: dict[str, Any] = {"path": path.as_posix(), "input": list(guess.input) if len(guess.input) > 1 else guess.input[0]}
@@ -116,21 +125,29 @@ def recipe_text(name: str, path: Path, guess: Guess) -> str:
         data["group"] = guess.group
     if not guess.header:
         data["header"] = False
-    comments = "".join(f"# {' '.join(line.split())}\n" for line in ("Guessed by whet from the table; correct what is wrong.", *guess.why))
+    comments = "".join(
+        f"# {' '.join(line.split())}\n" for line in ("Guessed by whet from the table; correct what is wrong.", *guess.why)
+    )
     return comments + tomli_w.dumps({"name": name, "task": task, "data": data})
 
 
 def _describe(table: Table, place: int) -> _Column:
     cells = [cell for cell in (row.cells[place] for row in table.rows) if cell and cell.strip()]
-    runs = sum(a != b for a, b in zip(cells, cells[1:], strict=False)) + bool(cells)
+    runs = sum(a != b for a, b in pairwise(cells)) + bool(cells)
     return _Column(table.columns[place], place, len(cells), len(set(cells)), sum(map(len, cells)) / max(1, len(cells)), runs)
 
 
-def _best(columns: Sequence[_Column], score: Any) -> _Column | None:
+def _best(columns: Sequence[_Column], score: Callable[[_Column], float]) -> _Column | None:
     """The column with the highest positive score; the first of equals."""
     scored = [(score(c), -c.place, c) for c in columns]
     best = max(scored, key=lambda s: s[:2], default=None)
     return best[2] if best and best[0] > 0 else None
+
+
+def _input_score(column: _Column, rows: int) -> float:
+    """How much a column looks like what is read: long, nearly all different, a telling name (`text` before `clean_text`)."""
+    named = 1 + 1 / len(column.words) if column.hint(_INPUT_WORDS) else 0
+    return (math.log2(1 + column.mean_chars) + named) * (column.filled / rows) * (column.distinct / max(1, column.filled))
 
 
 def _target_score(column: _Column, rows: int) -> float:
@@ -150,23 +167,29 @@ def _guess_generate(texts: Sequence[_Column], text: _Column, answer: _Column) ->
     inputs = tuple(c.name for c in sorted(named or [text], key=lambda c: c.place))
     why = (
         f"input = {', '.join(map(repr, inputs))}: {'the names say' if named else 'the longest text'}.",
-        f"target = {answer.name!r}, to be written (kind = generate): long texts (on average {answer.mean_chars:.0f} characters), nearly all different.",
+        f"target = {answer.name!r}, to be written (kind = generate): its texts are {answer.mean_chars:.0f} characters long "
+        "on average, and nearly all different.",
     )
     return Guess(inputs, answer.name, None, "generate", (), why)
 
 
 def _guess_classify(table: Table, columns: Sequence[_Column], text: _Column, target: _Column) -> Guess:
     cells = [(row.number, row.cells[target.place] or "") for row in table.rows]
-    labels, problems, notes = find_labels(f"{table.source}, column {target.name!r}", count_cells(c for c in cells if c[1].strip()))
+    labels, problems, notes = find_labels(
+        f"{table.source}, column {target.name!r}", count_cells(c for c in cells if c[1].strip())
+    )
     group = _best([c for c in columns if c not in (text, target)], lambda c: _group_score(c, len(table.rows)))
     common = ", ".join(repr(label) for label, _ in Counter(c for _, c in cells if c.strip()).most_common(5))
     sure = "" if _is_sure(target) else "; nothing in the names says so: check this one"
+    common += ", ..." if target.distinct > 5 else ""
     why = [
         f"input = {text.name!r}: its texts are {text.mean_chars:.0f} characters long on average.",
-        f"target = {target.name!r}: {target.distinct} different values ({common}{', ...' if target.distinct > 5 else ''}){sure}.",
+        f"target = {target.name!r}: {target.distinct} different values ({common}){sure}.",
     ]
     if group:
-        why.append(f"group = {group.name!r}: {group.distinct:,} values in {group.filled:,} rows, so its rows should stay in one split.")
+        why.append(
+            f"group = {group.name!r}: {group.distinct:,} values in {group.filled:,} rows, so its rows should stay in one split."
+        )
     else:
         why.append("No group: no column looks like the document, speaker or author that several rows come from.")
     clashing = [p for p in problems if "too many" not in p.what]
@@ -177,7 +200,7 @@ def _guess_classify(table: Table, columns: Sequence[_Column], text: _Column, tar
 def _group_score(column: _Column, rows: int) -> float:
     """How much a column looks like the document that rows come from: named so, repeated, its rows one after another."""
     hint = column.hint(_GROUP_WORDS)
-    if not hint or not 3 <= column.distinct <= rows / 2:
+    if not hint or column.words & _COUNTS or not 3 <= column.distinct <= rows / 2:
         return 0
     return hint + 2 * (column.runs == column.distinct) + math.log2(column.distinct) / 20
 

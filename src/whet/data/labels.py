@@ -34,7 +34,9 @@ class Cell:
 
     def __str__(self) -> str:
         more = ", ..." if self.count > len(self.rows) else ""
-        return f"{shown(self.value)} ({self.count:,} row{'s' if self.count > 1 else ''}: {', '.join(map(str, self.rows))}{more})"
+        return (
+            f"{shown(self.value)} ({self.count:,} row{'s' if self.count > 1 else ''}: {', '.join(map(str, self.rows))}{more})"
+        )
 
 
 def count_cells(cells: Iterable[tuple[int, str]]) -> list[Cell]:
@@ -54,8 +56,8 @@ def shown(value: str) -> str:
     """A text in quotes with everything that the eye cannot tell apart spelled out.
 
     Example:
-        >>> print(shown("Yes "), shown("Yes\\u200b"), shown("\\uff39es"))
-        'Yes ' 'Yes\\u200b' 'Ｙes' (\\uff39es)
+        >>> print(shown("Yes "), shown("Yes\\u200b"), shown("\\xabYes"))
+        'Yes ' 'Yes\\u200b' '«Yes' (\\xabYes)
     """
     return repr(value) if repr(value).isascii() else f"{value!r} ({ascii(value)[1:-1]})"
 
@@ -108,7 +110,8 @@ def unknown_labels(where: str, cells: Sequence[Cell], labels: Sequence[str]) -> 
     for label, group in groups.items():
         if not group:
             continue
-        what = f"{_listed(group)} {'looks' if len(group) == 1 else 'look'} like the label {shown(label or '')}, and {_is(group)} not"
+        like = "looks like" if len(group) == 1 else "look like"
+        what = f"{_listed(group)} {like} the label {shown(label or '')}, and {_is(group)} not"
         lines = ", ".join(f"{_toml(cell.value)} = {_toml(label or '')}" for cell in group[:3])
         problems.append(Problem(where, what, f"Fix the cells, or write {lines} under [data.label_names]"))
     if strange:
@@ -127,7 +130,8 @@ def find_labels(where: str, cells: Sequence[Cell]) -> tuple[tuple[str, ...], lis
     labels = tuple(sorted(cell.value for cell in cells))
     if len(cells) > MAX_FOUND_LABELS:
         what = f"it holds {len(cells):,} different texts: too many to be taken for labels unasked"
-        do = f'List them in [task] labels, name another target column, or write kind = "generate"; it begins with {_listed(cells[:3])}'
+        what += f" (the most frequent: {_listed(cells[:3])})"
+        do = 'List them in [task] labels, name another target column, or write kind = "generate"'
         return labels, [Problem(where, what, do)], []
     problems, notes = [], []
     clusters: dict[str, list[Cell]] = {}

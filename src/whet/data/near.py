@@ -70,7 +70,9 @@ def near_duplicates(texts: Sequence[str], threshold: float = 0.8) -> list[Pair]:
     """
     grams = _grams(texts)
     found = _similar(grams, np.arange(len(texts)), np.arange(len(texts)), threshold)
-    pairs = (Pair(int(c), probe, float(s)) for probe, places, sims in found for c, s in zip(places, sims, strict=True) if c < probe)
+    pairs = (
+        Pair(int(c), probe, float(s)) for probe, places, sims in found for c, s in zip(places, sims, strict=True) if c < probe
+    )
     return sorted(pairs)
 
 

@@ -92,7 +92,9 @@ def _read_hub(name: str, split: str) -> Table:
 
         dataset = datasets.load_dataset(name, split=split)
     except ImportError:
-        raise DataError(Problem(name, "reading from the Hub needs the package `datasets`, which is not installed", offline)) from None
+        raise DataError(
+            Problem(name, "reading from the Hub needs the package `datasets`, which is not installed", offline)
+        ) from None
     except ValueError as error:
         # An unknown split or configuration; the library's own words name those that exist.
         raise DataError(Problem(name, " ".join(str(error).split()).rstrip("."), "Name one that exists")) from error

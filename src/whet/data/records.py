@@ -43,7 +43,9 @@ def read_json_lines(path: Path, *, source: str, encoding: str | None = None) -> 
     drops: list[Drop] = []
     for line in read_lines(path, codec, lambda before: count_line_ends(before) + 1):
         if line.is_cut:
-            drops.append(bad_row(source, line.number, line.number, f"a line of more than {len(line.text):,} characters", line.text))
+            drops.append(
+                bad_row(source, line.number, line.number, f"a line of more than {len(line.text):,} characters", line.text)
+            )
         elif line.text.strip():
             try:
                 record = _loads(line.text)
@@ -68,23 +70,31 @@ def read_json(path: Path, *, source: str, encoding: str | None = None) -> Table:
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and "\n" in text[: error.pos + 1]:
             table = read_json_lines(path, source=source, encoding=encoding)
-            return Table(source, table.columns, table.rows, table.drops, (*table.notes, f"{source}: read as JSONL, one object a line."))
+            return Table(
+                source, table.columns, table.rows, table.drops, (*table.notes, f"{source}: read as JSONL, one object a line.")
+            )
         raise DataError(Problem(source, _json_fault(error), "Mend the file, or save it again")) from None
     except (ValueError, RecursionError) as error:
         raise DataError(Problem(source, _json_fault(error), "Mend the file, or save it again")) from None
     notes = []
     if isinstance(content, dict):
-        lists = {key: value for key, value in content.items() if isinstance(value, list) and any(isinstance(v, dict) for v in value)}
+        lists = {
+            key: value for key, value in content.items() if isinstance(value, list) and any(isinstance(v, dict) for v in value)
+        }
         if len(lists) != 1:
             found = f"{len(lists)} lists of objects ({', '.join(map(repr, lists))})" if lists else "no list of objects"
-            raise DataError(Problem(source, f"an object with {found}, where one was expected", "Save the list you mean as JSON or JSONL"))
+            raise DataError(
+                Problem(source, f"an object with {found}, where one was expected", "Save the list you mean as JSON or JSONL")
+            )
         key, content = next(iter(lists.items()))
         notes.append(f"{source}: its rows are the list {key!r}.")
     if not isinstance(content, list):
         raise DataError(Problem(source, "it is JSON, but neither a list of objects nor an object with one", WRONG_FILE))
     records = [(n, value) for n, value in enumerate(content, 1) if isinstance(value, dict)]
     others = [(n, value) for n, value in enumerate(content, 1) if not isinstance(value, dict)]
-    drops = [bad_row(source, n, n, f"a {type(value).__name__} in the list, and no object with named fields") for n, value in others]
+    drops = [
+        bad_row(source, n, n, f"a {type(value).__name__} in the list, and no object with named fields") for n, value in others
+    ]
     return _table(source, records, drops, notes)
 
 
@@ -128,7 +138,9 @@ def table_from_arrow(
         raise DataError(*problems)
     is_bytes = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
     columns = [f.name for f in schema if not any(test(f.type) for test in is_bytes)]
-    notes = [f"{source}: the column {name!r} holds bytes, not text, and is left out." for name in schema.names if name not in columns]
+    notes = [
+        f"{source}: the column {name!r} holds bytes, not text, and is left out." for name in schema.names if name not in columns
+    ]
     notes += [f"{source}: the numbers of column {name!r} are read as the names of its classes." for name in names or {}]
 
     def records() -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -149,7 +161,9 @@ def _class_name(value: Any, names: list[str] | None) -> Any:
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else None
 
 
-def _table(source: str, records: Iterable[tuple[int, Mapping[str, Any]]], drops: list[Drop], notes: Iterable[str] = ()) -> Table:
+def _table(
+    source: str, records: Iterable[tuple[int, Mapping[str, Any]]], drops: list[Drop], notes: Iterable[str] = ()
+) -> Table:
     """The Table of numbered records, unusable cells set aside."""
     texts = [(number, {key: _as_text(value) for key, value in record.items()}) for number, record in records]
     columns = tuple(dict.fromkeys(key for _, record in texts for key in record))
@@ -166,7 +180,9 @@ def _table(source: str, records: Iterable[tuple[int, Mapping[str, Any]]], drops:
         raise DataError(Problem(source, "it holds no row", WRONG_FILE))
     if len(drops) > len(rows):
         shown = "; ".join(f"row {drop.origin.row}: {drop.detail}" for drop in drops[:3])
-        raise DataError(Problem(source, f"{len(drops):,} of {len(drops) + len(rows):,} rows cannot be used ({shown})", WRONG_FILE))
+        raise DataError(
+            Problem(source, f"{len(drops):,} of {len(drops) + len(rows):,} rows cannot be used ({shown})", WRONG_FILE)
+        )
     return Table(source, columns, tuple(rows), tuple(sorted(drops, key=lambda drop: drop.origin.row)), tuple(notes))
 
 

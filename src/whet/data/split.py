@@ -9,7 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import combinations, groupby
 from typing import Literal
 
 from whet.data.near import nearest_twins, normal_form
@@ -69,7 +69,9 @@ def split(
     grouped = any(example.group is not None for example in examples)
     assigned = (_assign_groups if grouped else _assign_rows)(examples, shares, seed, labels)
     parts = {name: tuple(e for e, part in zip(examples, assigned, strict=True) if part == name) for name in shares} | given
-    splits = _drop_leaks(Splits(parts["train"], parts["validation"], parts["test"]), threshold)
+    splits = Splits(parts["train"], parts["validation"], parts["test"])
+    _require_apart(splits)
+    splits = _drop_leaks(splits, threshold)
     _require_labels(splits, labels)
     return replace(splits, notes=(*splits.notes, *_label_notes(splits, labels)))
 
@@ -82,7 +84,9 @@ def _require_rows(examples: Sequence[Example], parts: int) -> None:
         raise DataError(Problem(source, what, f"Give at least {MIN_ROWS} rows (a few hundred are a good beginning)"))
     groups = {e.group if e.group is not None else e.id for e in examples}
     if len(groups) < parts:
-        what = f"{parts} splits need {parts} groups that stay whole, and there {'is' if len(groups) == 1 else 'are'} {len(groups)}"
+        what = (
+            f"{parts} splits need {parts} groups that stay whole, and there {'is' if len(groups) == 1 else 'are'} {len(groups)}"
+        )
         do = "Name a finer group column, leave `group` out, or give validation_path and test_path"
         raise DataError(Problem(source, what, do))
 
@@ -112,7 +116,7 @@ def _assign_rows(examples: Sequence[Example], shares: Mapping[str, float], seed:
 def _assign_groups(examples: Sequence[Example], shares: Mapping[str, float], seed: int, labels: Sequence[str]) -> list[str]:
     """The split of every row, groups whole. Large groups first (by power of two; within one, the seed's order), each goes
     where it brings the label counts nearest to the shares."""
-    members = [e.group if e.group is not None else f"\n{e.id}" for e in examples]
+    members = [e.group if e.group is not None else f"\n{normal_form(e.text)}" for e in examples]
     counts: dict[str, Counter[str]] = {}
     for example, group in zip(examples, members, strict=True):
         counts.setdefault(group, Counter())[example.target if labels else ""] += 1
@@ -136,6 +140,22 @@ def _assign_groups(examples: Sequence[Example], shares: Mapping[str, float], see
     return [home[group] for group in members]
 
 
+def _require_apart(splits: Splits) -> None:
+    """Raise where files that were given as splits are not apart: two of one name, or a group in both."""
+    problems = []
+    for (name, rows), (other, others) in combinations(splits.items(), 2):
+        if {e.id for e in rows} & {e.id for e in others}:
+            what = f"{name} and {other} come from two files of the same name, so that their rows cannot be told apart"
+            problems.append(Problem(others[0].origin.source, what, "Rename one of the files"))
+        if both := sorted({e.group for e in rows if e.group is not None} & {e.group for e in others if e.group is not None}):
+            what = (
+                f"{len(both):,} groups stand in {name} and in {other} ({', '.join(both[:3])}{', ...' if len(both) > 3 else ''})"
+            )
+            problems.append(Problem(others[0].origin.source, what, "Move each to one file, or leave `group` out under [data]"))
+    if problems:
+        raise DataError(*problems)
+
+
 def _drop_leaks(splits: Splits, threshold: float) -> Splits:
     """The splits without rows of train that have a twin in validation or test, and of validation that have one in test."""
     drops: list[Drop] = []
@@ -155,8 +175,8 @@ def _drop_leaks(splits: Splits, threshold: float) -> Splits:
     if drops:
         from_train = len(splits.train) - len(train)
         notes.append(
-            f"{from_train:,} training and {len(drops) - from_train:,} validation rows are dropped because their text, or nearly "
-            "their text, stands in a split that is kept apart."
+            f"{from_train:,} training and {len(drops) - from_train:,} validation rows are dropped because their text, or "
+            "nearly their text, stands in a split that is kept apart."
         )
     return Splits(train, validation, splits.test, tuple(drops), tuple(notes))
 
@@ -173,7 +193,9 @@ def _require_labels(splits: Splits, labels: Sequence[str]) -> None:
         problems.append(Problem(source, f"only {len(splits.train)} rows are left to train on", "Give more rows"))
     if labels and splits.train:
         if len(counts) == 1:
-            problems.append(Problem(source, f"every training row has the label {next(iter(counts))!r}", "Add rows of the other labels"))
+            problems.append(
+                Problem(source, f"every training row has the label {next(iter(counts))!r}", "Add rows of the other labels")
+            )
         else:
             missing = [label for label in labels if not counts[label]]
             problems += [

@@ -29,7 +29,9 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
-        raise DataError(Problem(str(path), f"whet writes no {suffix or 'files without a suffix'}", "End the name in .csv or .jsonl"))
+        raise DataError(
+            Problem(str(path), f"whet writes no {suffix or 'files without a suffix'}", "End the name in .csv or .jsonl")
+        )
     rows = list(predictions)
     text = _as_csv(rows) if suffix == ".csv" else "".join(json.dumps(p.to_json(), ensure_ascii=False) + "\n" for p in rows)
     try:

@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from whet.errors import Problem, RunError
 from whet.measure.calibration import softmax
 from whet.measure.generation import exact_match
 from whet.run import Run
@@ -70,8 +71,7 @@ def render(folder: Path) -> str:
 
 def _parts(run: Run) -> Json:
     """All that the template shows."""
-    recipe_text = (run.path / "recipe.toml").read_text("utf-8", "replace") if run.has("recipe.toml") else ""
-    recipe = tomllib.loads(recipe_text)
+    recipe_text, recipe = _recipe(run)
     kind = recipe.get("task", {}).get("kind", "classify")
     evaluation = run.read_json("evaluation.json") if run.has("evaluation.json") else {}
     calibration = run.read_json("calibration.json") if run.has("calibration.json") else {}
@@ -95,6 +95,16 @@ def _parts(run: Run) -> Json:
     }  # fmt: skip
 
 
+def _recipe(run: Run) -> tuple[str, Json]:
+    """The recipe as text and as values, read without today's rules: it may be older than this version."""
+    text = (run.path / "recipe.toml").read_text("utf-8", "replace") if run.has("recipe.toml") else ""
+    try:
+        return text, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        what = f"it is damaged ({error})"
+        raise RunError(Problem(str(run.path / "recipe.toml"), what, "Put the recipe of this run back")) from None
+
+
 def _systems(evaluation: Json) -> dict[str, Json]:
     """The tuned model and the baselines, by name, the tuned one first."""
     return {"tuned": evaluation, **evaluation.get("baselines", {})} if evaluation else {}
@@ -110,7 +120,7 @@ def _best_baseline(evaluation: Json, kind: str) -> str | None:
 def _highlights(recipe: Json) -> list[tuple[str, str]]:
     """The settings of the recipe that say most about the run."""
     chosen = [(key, recipe.get(section, {}).get(key)) for section, keys in HIGHLIGHTS.items() for key in keys]
-    return [(key, str(value)) for key, value in chosen if value not in (None, False, 0, 0.0)]
+    return [(key, f"{value:g}" if isinstance(value, float) else str(value)) for key, value in chosen if value]
 
 
 def _dropped(drops: Sequence[Json]) -> dict[str, list[Json]]:
@@ -131,7 +141,10 @@ def _example(index: int, prediction: Json, kind: str, is_calibrated: bool) -> Js
     before = _before(prediction) if is_calibrated else {}
     origin = prediction.get("origin") or {}
     target, said = prediction["target"], prediction["answer" if kind == "generate" else "label"]
-    is_right = (lambda answer: exact_match(target, answer) == 1) if kind == "generate" else target.__eq__
+
+    def is_right(answer: str) -> bool:
+        return exact_match(target, answer) == 1 if kind == "generate" else answer == target
+
     return {
         "index": index,
         "id": wording.visible(str(prediction["id"])),
@@ -197,9 +210,7 @@ def _is_number(value: object) -> bool:
 
 def _learning_charts(metrics: Sequence[Json], training: Json) -> dict[str, str]:
     """The learning curves: validation NLL with the kept checkpoint, and the training loss of each step."""
-    scored, losses = (
-        [(m["step"], m[key]) for m in metrics if _is_number(m.get(key))] for key in ("validation_nll", "loss")
-    )
+    scored, losses = ([(m["step"], m[key]) for m in metrics if _is_number(m.get(key))] for key in ("validation_nll", "loss"))
     best = _learning(metrics, training).get("best", {}).get("step")
     return {
         "validation": charts.curve(scored, f"Validation NLL at {len(scored)} steps, lowest at step {best}", best, dots=True),
