@@ -101,3 +101,11 @@ def test_replacing_a_folder(tmp_path: Path) -> None:
     replace_folder(tmp_path / "beside", tmp_path / "final")
     assert (tmp_path / "final" / "a").read_text() == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["final"]
+
+
+def test_lines_may_hold_any_character_and_a_cut_last_line_is_none(begun: Run) -> None:
+    texts = ["one\u2028still one\x85", "a lone \ud800 surrogate", "plain"]
+    begun.write_lines("dropped.jsonl", ({"text": t} for t in texts))
+    with (begun.path / "dropped.jsonl").open("a") as file:
+        file.write('{"text": "cut sh')
+    assert [r["text"] for r in begun.read_lines("dropped.jsonl")] == texts

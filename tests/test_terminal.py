@@ -11,7 +11,8 @@ from whet.views import terminal
 
 EVALUATION = {
     "split": "test", "n": 300, "macro_f1": 0.7801, "nll": 0.461, "brier": 0.305, "ece": 0.042, "ece_floor": 0.0482,
-    "intervals": {"macro_f1": [0.728, 0.826], "nll": [0.404, 0.536], "brier": [0.26, 0.36], "ece": [0.03, 0.1]}, "verdict": "TF-IDF is as good: \x1b[31mdo not bother.",
+    "intervals": {"macro_f1": [0.728, 0.826], "nll": [0.404, 0.536], "brier": [0.26, 0.36], "ece": [0.03, 0.1]},
+    "verdict": "TF-IDF is as good: \x1b[31mdo not bother.",
     "baselines": {
         "tfidf": {"macro_f1": 0.776, "nll": 0.55, "brier": 0.358, "ece": 0.073, "intervals": {}, "mcnemar_p": 1.0},
         "majority": {"macro_f1": 0.317, "nll": None, "mcnemar_p": 0.00001},

@@ -141,7 +141,7 @@ class Run:
             RunError: if it is missing (and says which stage writes it) or damaged.
         """
         try:
-            value: dict[str, Any] = json.loads((self.path / name).read_text("utf-8"))
+            value: dict[str, Any] = json.loads((self.path / name).read_text("utf-8", "surrogatepass"))
             return value
         except FileNotFoundError:
             verb = {"calibration.json": "evaluate", "evaluation.json": "evaluate"}.get(name, "prepare")
@@ -150,9 +150,12 @@ class Run:
             raise RunError(Problem(f"{self.path / name}", f"it is damaged ({error})", "Delete it and run the stage again")) from None
 
     def read_lines(self, name: str) -> list[dict[str, Any]]:
-        """The records of a JSONL file of the run; [] if it is not there."""
+        """The records of a JSONL file of the run; [] if it is not there. A last line that a kill cut short is no record."""
         file = self.path / name
-        return [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
+        if not file.exists():
+            return []
+        *lines, _ = file.read_text("utf-8", "surrogatepass").split("\n")  # not splitlines: U+2028 may stand inside a text
+        return [json.loads(line) for line in lines]
 
     def examples(self, split: str) -> list[Example]:
         """The examples of one split, in the dataset's order."""
@@ -246,4 +249,5 @@ def command_line() -> str:
     """The command that was typed."""
     import shlex
 
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    program = Path(sys.argv[0]).name
+    return shlex.join(["whet" if program == "__main__.py" else program, *sys.argv[1:]])

@@ -29,9 +29,10 @@ def demo(args: Namespace) -> int:
     if args.json:
         return _print_json({"run": str(made.path), **made.read_json("evaluation.json")})
     out = console(sys.stdout)
-    out.print(terminal.dropped_summary(made.manifest["dataset"]), "", terminal.evaluation_table(made.read_json("evaluation.json")))
-    out.print("", "[bold]A campaign speech, read by this model:[/bold]", "", terminal.marked_speech(speech.read_text("utf-8"), read, "True"))
-    out.print("", f"Report: {made.path / 'report.html'}", f"Your own text: whet predict {made.path} speech.txt")
+    _print_result(made)
+    marked = terminal.marked_speech(speech.read_text("utf-8"), read, "True")
+    out.print("", "[bold]A campaign speech, read by this model[/bold]", "", marked, "", sep="\n")
+    out.print(f"Your own text: whet predict {made.path} speech.txt", markup=False)
     return 0
 
 
@@ -57,7 +58,7 @@ def check(args: Namespace) -> int:
     summary = stages.check(recipe).summary()
     if args.json:
         return _print_json(summary)
-    console(sys.stdout).print(terminal.dropped_summary(summary), "", f"{args.recipe} is good.")
+    console(sys.stdout).print(terminal.dropped_summary(summary), "", f"{args.recipe} is good.", sep="\n")
     return 0
 
 
@@ -74,7 +75,7 @@ def show(args: Namespace) -> int:
         shown = [{"id": t.id, "piece": t.piece, "carries_loss": t.carries_loss} for t in tokens]
         return _print_json({**example.to_json(), "tokens": shown})
     out = console(sys.stdout)
-    out.print(f"{args.split} {args.number}: {example.origin}", "", markup=False)
+    out.print(f"{args.split} {args.number}: {example.origin}\n", markup=False)
     out.print(terminal.token_view([t.piece for t in tokens], [t.id for t in tokens], [t.carries_loss for t in tokens]))
     return 0
 
@@ -123,12 +124,9 @@ def run(args: Namespace) -> int:
     recipe = load(args.recipe, args.overrides)
     with showing() as progress:
         made = stages.run(recipe, args.out, progress)
-    found = made.read_json("evaluation.json")
     if args.json:
-        return _print_json({"run": str(made.path), **found})
-    console(sys.stdout).print(
-        terminal.dropped_summary(made.manifest["dataset"]), "", terminal.evaluation_table(found), "", f"Report: {made.path / 'report.html'}"
-    )
+        return _print_json({"run": str(made.path), **made.read_json("evaluation.json")})
+    _print_result(made)
     return 0
 
 
@@ -153,6 +151,12 @@ def _tell(args: Namespace, made: Run, data: Mapping[str, Any], text: Any) -> int
         return _print_json(data)
     console(sys.stdout).print(text)
     return 0
+
+
+def _print_result(made: Run) -> None:
+    """The data, the figures and where the report is."""
+    data, figures = terminal.dropped_summary(made.manifest["dataset"]), terminal.evaluation_table(made.read_json("evaluation.json"))
+    console(sys.stdout).print(data, "", figures, "", f"Report: {made.path / 'report.html'}", sep="\n")
 
 
 def _print_marked(read: Sequence[Prediction]) -> None:

@@ -242,7 +242,7 @@ def _refuse_data_as_header(parse: _Parse, source: str) -> None:
         again = sum(row.cells[index] == name for row in parse.rows)
         if again >= max(2, len(parse.rows) / 100):
             what = f"the first row looks like data, not column names: {again:,} other rows hold {name!r} in the same column"
-            do = "Add a line of column names, or write header = false under [data] (the columns are then column_1, column_2, ...)"
+            do = "Add a line of column names, or write header = false under [data]: the columns are then column_1, column_2 ..."
             raise NoHeaderError(Problem(f"{source}, row 1", what, do))
 
 

@@ -34,10 +34,11 @@ _BEFORE_NUMBERS = frozenset(
 # May end a sentence; does if the next word looks like the beginning of one.
 _EITHER = frozenset("jr sr inc ltd co corp bros dept etc al est ave blvd rd a.m p.m ph.d m.d b.a m.a d.c".split())
 _STARTERS = frozenset(
-    "a an the this that these those there here it its i we you he she they my our your his her their who what when where why "
-    "how if in on at for from with by to of as and but or so yet not no nor let all each every some many most both one now then "
-    "today tonight tomorrow yesterday after before during since under while because although however therefore meanwhile only "
-    "even first second third finally do does did is are was were will would can could should shall may must have has had".split()
+    "a an the this that these those there here it its i we you he she they my our your his her their who what when where "
+    "why how if in on at for from with by to of as and but or so yet not no nor let all each every some many most both one now "
+    "then today tonight tomorrow yesterday after before during since under while because although however therefore meanwhile "
+    "only even first second third finally do does did is are was were will would can could should shall may must have has "
+    "had".split()
 )
 _FULL_STOPS = "\u3002\uff01\uff1f\u0964"  # Chinese, Japanese, Hindi: a sentence ends there, with or without a space behind it
 _END = re.compile(rf"""(?:[.!?\u2026]+(?:[ ]\.+)*|[{_FULL_STOPS}])["'\u201d\u2019)\]\u00bb]*""")
@@ -81,11 +82,10 @@ def read_documents(paths: Sequence[Path], *, encoding: str | None = None) -> lis
         if path.is_dir():
             inside = sorted(f for f in path.rglob("*") if f.is_file() and not _is_hidden(f.relative_to(path)))
             found = {f: f.relative_to(path.parent).as_posix() for f in inside if f.suffix.lower() in SUFFIXES}
-            problems += [_refused(f) for f in inside if f.suffix.lower() in _OTHER_DOCUMENTS]
-            if not found and not problems:
-                problems.append(
-                    Problem(str(path), "no .txt or .md file in this folder", "Save the documents as plain text (UTF-8)")
-                )
+            others = [_refused(f) for f in inside if f.suffix.lower() in _OTHER_DOCUMENTS]
+            if not found and not others:
+                others = [Problem(str(path), "no .txt or .md file in this folder", "Save the documents as plain text (UTF-8)")]
+            problems += others
             files |= found
         elif not path.exists():
             problems.append(Problem(str(path), "there is no such file or folder", "Check the path"))
@@ -174,16 +174,16 @@ def _unwrapped(text: str, block: list[tuple[int, int]]) -> Iterator[tuple[int, i
     """The paragraphs of a block of successive lines: wrapped lines joined, headings and list entries apart."""
     if not block:
         return
-    width = max(end - start for start, end in block)
+    lines = [text[start:end].rstrip() for start, end in block]
+    width = max(map(len, lines))
+    # A wrapped line is full: the next word would have made it longer than the longest. Most lines of a wrapped block are.
+    is_full = [len(line) + 1 + len(after.split(maxsplit=1)[0]) > width - 3 for line, after in pairwise(lines)]
+    is_wrapped = 2 * sum(is_full) > len(is_full)
     begin = block[0][0]
-    for (start, end), (next_start, next_end) in pairwise(block):
-        line, following = text[start:end], text[next_start:next_end]
-        word = following.split(maxsplit=1)[0]
-        # A wrapped line is full: the next word would have made it longer than the longest.
-        is_full = len(line.rstrip()) + 1 + len(word) > width - 3
-        if not is_full or _BULLET.match(following) or line.lstrip().startswith("#"):
-            yield begin, end
-            begin = next_start
+    for place, full in enumerate(is_full):
+        if not (is_wrapped and full) or _BULLET.match(lines[place + 1]) or lines[place].lstrip().startswith("#"):
+            yield begin, block[place][1]
+            begin = block[place + 1][0]
     yield begin, block[-1][1]
 
 

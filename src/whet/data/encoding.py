@@ -50,7 +50,7 @@ def text_encoding(path: Path, declared: str | None = None, remedy: str = IN_RECI
         return mark or "utf-8"
     try:
         name = codecs.lookup(declared).name
-        b"".decode(name)
+        "a".encode(name)
     except LookupError:
         near = difflib.get_close_matches(declared.lower(), {n.replace("_", "-") for n in encodings.aliases.aliases}, 3)
         hint = f"Did you mean {' or '.join(repr(n) for n in near)}" if near else 'Write "utf-8", "cp1252" or "utf-16"'

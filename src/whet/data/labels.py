@@ -78,7 +78,7 @@ def skeleton(value: str) -> str:
 
 
 def is_typo(one: str, other: str) -> bool:
-    """Whether two labels of four or more characters differ by one slip: a letter more, less, wrong, or two swapped.
+    """Whether two labels, one of four or more characters, differ by one slip: a letter more, less, wrong, or two swapped.
 
     A digit is no slip: `class_1` and `class_2` are two classes.
 
@@ -87,7 +87,7 @@ def is_typo(one: str, other: str) -> bool:
         (True, False, False)
     """
     one, other = unicodedata.normalize("NFKC", one).casefold(), unicodedata.normalize("NFKC", other).casefold()
-    if min(len(one), len(other)) < 4 or OSA.distance(one, other, score_cutoff=1) != 1:
+    if max(len(one), len(other)) < 4 or OSA.distance(one, other, score_cutoff=1) != 1:
         return False
     return [c for c in one if c.isdigit()] == [c for c in other if c.isdigit()]
 

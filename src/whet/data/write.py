@@ -54,7 +54,8 @@ def harmless(cell: str) -> str:
 def _as_csv(predictions: Sequence[Prediction]) -> str:
     labels = list(dict.fromkeys(label for p in predictions for label in p.scores))
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    # CR LF, because the module then puts quotes around a cell that holds either: with LF alone a CR would end the row.
+    writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow([*_COLUMNS, *(harmless(label) if label not in _COLUMNS else f"score {label}" for label in labels)])
     for p in predictions:
         probability = "" if p.probability is None else p.probability

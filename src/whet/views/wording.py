@@ -42,13 +42,12 @@ SYSTEMS = {
 }
 
 REASONS = {
+    "bad_row": "a row that cannot be read as the table says",
     "duplicate": "the same text and answer again",
-    "near_duplicate": "almost the same text again",
     "conflict": "the same text with another answer",
     "leak": "too like an example of another split",
     "empty_input": "nothing to read",
     "empty_target": "no answer",
-    "unknown_label": "not one of the labels",
     "too_long": "more tokens than max_length",
     "truncated": "kept, but its end was cut",
 }
