@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 import whet.engine.loop
-import whet.engine.reader
+import whet.engine.reader  # noqa: F401 - so that a forked attempt finds the engine already loaded
 from whet import stages
 from whet.recipe import load
 from whet.run import Run

@@ -24,7 +24,13 @@ def test_the_first_of_the_same_stays() -> None:
 
 
 def test_contradictions_all_go_and_are_counted_by_text() -> None:
-    rows = [example(2, "Build."), example(3, "Build.", "False"), example(4, "build"), example(5, "Cut."), example(6, "cut!", "False")]
+    rows = [
+        example(2, "Build."),
+        example(3, "Build.", "False"),
+        example(4, "build"),
+        example(5, "Cut."),
+        example(6, "cut!", "False"),
+    ]
     made = clean([*rows, example(7, "Other.")])
     assert [e.id for e in made.examples] == ["t-7"]
     assert {d.reason for d in made.drops} == {"conflict"} and len(made.drops) == 5
@@ -35,7 +41,9 @@ def test_contradictions_all_go_and_are_counted_by_text() -> None:
 
 
 def test_texts_without_letters_are_compared_as_they_are() -> None:
-    made = clean([example(2, "\U0001f44d"), example(3, "\U0001f44e", "False"), example(4, "\U0001f44d"), example(5, "?!", "False")])
+    made = clean(
+        [example(2, "\U0001f44d"), example(3, "\U0001f44e", "False"), example(4, "\U0001f44d"), example(5, "?!", "False")]
+    )
     assert [d.origin.row for d in made.drops] == [4]
 
 
@@ -55,7 +63,9 @@ def test_groups_that_are_one_document_are_named_with_counts() -> None:
     second = [example(i + 20, f"Sentence number {i}, of it!", group="b") for i in range(8)]
     rest = [example(i + 40, f"Another thing {i}.", group="b" if i < 2 else "c") for i in range(12)]
     (note,) = clean([*first, *second, *rest]).notes
-    assert note == "The groups 'a' and 'b' are largely the same document: 8 of 10 rows of the one stand among the 10 of the other."
+    assert (
+        note == "The groups 'a' and 'b' are largely the same document: 8 of 10 rows of the one stand among the 10 of the other."
+    )
     assert clean([*first, *second[:7], *rest]).notes == clean([*first, *rest]).notes == []
 
 
@@ -82,7 +92,9 @@ def test_the_dirt_of_the_pledge_corpus_is_all_found(shared: Path) -> None:
     assert Counter(d.reason for d in made.drops) == {"duplicate": 454, "conflict": 16}
     assert len(made.examples) == 4119 - 454 - 16
     doubled, conflicts = made.notes
-    assert "dataset5_2004INCmanifesto' and 'EnglishIndiaMiMacdataset6_2004INCmanifesto' are largely the same document" in doubled
+    assert (
+        "dataset5_2004INCmanifesto' and 'EnglishIndiaMiMacdataset6_2004INCmanifesto' are largely the same document" in doubled
+    )
     assert "417 of 417 rows of the one stand among the 417 of the other" in doubled
     assert conflicts.startswith("8 texts with more than one label (7 letter for letter, 1 but for case, space and punctuation)")
 

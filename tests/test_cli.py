@@ -24,7 +24,8 @@ def project(tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch) ->
     return tmp_path
 
 
-FAST = ["--set", "train.max_steps=2", "--set", "evaluate.bootstrap_samples=100", "--set", 'evaluate.baselines=["majority", "zero_shot"]']
+SETTINGS = ["train.max_steps=2", "evaluate.bootstrap_samples=100", 'evaluate.baselines=["majority", "zero_shot"]']
+FAST = [word for setting in SETTINGS for word in ("--set", setting)]
 
 
 def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,7 +104,9 @@ def test_mistakes_are_said_all_at_once(project: Path, capsys: pytest.CaptureFixt
     assert main(["train", "runs/none", "--set", "seed=1"]) == 2
 
 
-def test_a_hub_id_without_network_is_one_sentence(project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_id_without_network_is_one_sentence(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -111,5 +114,6 @@ def test_a_hub_id_without_network_is_one_sentence(project: Path, capsys: pytest.
     capsys.readouterr()
     assert main(["run", "homes.toml", "--set", "model.base=someone/some-model"]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert lines[-1].startswith("whet: error: [model] base someone/some-model: the Hub cannot be reached") and "whetstone" in lines[-1]
+    assert lines[-1].startswith("whet: error: [model] base someone/some-model: the Hub cannot be reached")
+    assert "whetstone" in lines[-1]
     assert sum(line.startswith("whet: error") for line in lines) == 1

@@ -40,7 +40,7 @@ def test_what_a_writer_wrote_comes_back(delimiter: str, suffix: str, tmp_path: P
 def test_a_quote_taken_away_or_put_in_never_changes_another_row(tmp_path: Path) -> None:
     """Whatever one character more or less does to a file: rows that are still read are rows that were written."""
     draw = random.Random(3)
-    rows = [[f"row {i}", "say \"no\", or\nnot" if i % 3 else "plain", str(i)] for i in range(12)]
+    rows = [[f"row {i}", 'say "no", or\nnot' if i % 3 else "plain", str(i)] for i in range(12)]
     out = io.StringIO()
     csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([["a", "b", "c"], *rows])
     text = out.getvalue()
@@ -48,7 +48,9 @@ def test_a_quote_taken_away_or_put_in_never_changes_another_row(tmp_path: Path) 
     refused = dropped = changed = 0
     for _ in range(120):
         place = draw.randrange(12, len(text))
-        damaged = text[:place] + '"' + text[place:] if draw.random() < 0.5 or text[place] != '"' else text[:place] + text[place + 1 :]
+        damaged = (
+            text[:place] + '"' + text[place:] if draw.random() < 0.5 or text[place] != '"' else text[:place] + text[place + 1 :]
+        )
         try:
             table = read(tmp_path, damaged)
         except DataError:

@@ -145,7 +145,7 @@ def console(block: Block) -> list[tuple[str, str]]:
 def finish(block: Block, command: list[str], folder: Path, environment: dict[str, str], code: int) -> str:
     """What the command prints, stderr included, as on a terminal; it must end with this exit code."""
     done = subprocess.run(
-        command, cwd=folder, env=environment, text=True, timeout=600,
+        command, cwd=folder, env=environment, text=True, timeout=1200,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     if done.returncode != code:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from whet.data.encoding import MAX_LINE_CHARS, count_line_ends, read_lines, text_encoding
+from whet.data.encoding import MAX_LINE_CHARS, count_line_ends, read_lines, read_text, text_encoding
 from whet.errors import DataError
 
 TEXT = "Grüße – 40,000 homes\r\nby 2027 \u2028 é\n🏠 end"
@@ -59,7 +59,9 @@ def test_the_first_bad_byte_is_found_wherever_it_is(tmp_path: Path) -> None:
 
 def test_the_preview_is_what_cp1252_says(tmp_path: Path) -> None:
     path = written(tmp_path, "first\nWe’ll build “homes”\nlast".encode("cp1252"))
-    with pytest.raises(DataError, match="line 2, byte 8: the byte 0x92 is not UTF-8 text. Read as cp1252 it says: \"We’ll build “homes”\""):
+    with pytest.raises(
+        DataError, match=r'line 2, byte 8: .* 0x92 is not UTF-8 text\. Read as cp1252 it says: "We’ll build “homes”"'
+    ):
         list(read_lines(path, text_encoding(path), None))
     with pytest.raises(DataError, match=r"convert it \(cp1252\)"):
         list(read_lines(path, text_encoding(path), None, "convert it ({})"))
@@ -82,6 +84,18 @@ def test_a_line_without_end_is_cut_and_the_next_one_is_whole(tmp_path: Path) -> 
 def test_a_line_of_just_the_limit_is_not_cut(tmp_path: Path) -> None:
     path = written(tmp_path, b"x" * (MAX_LINE_CHARS - 1) + b"\nnext")
     assert [line.is_cut for line in read_lines(path, text_encoding(path), None)] == [False, False]
+
+
+def test_a_whole_text_is_never_cut(tmp_path: Path) -> None:
+    path = written(tmp_path, b"x" * (MAX_LINE_CHARS + 7) + b"\r\nnext")
+    assert read_text(path, "utf-8") == path.read_bytes().decode()
+    with pytest.raises(DataError, match=r"line 2, byte 2"):
+        read_text(written(tmp_path, b"a\n\xff"), "utf-8")
+
+
+def test_a_workbook_under_a_false_name(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="packed archive"):
+        text_encoding(written(tmp_path, b"PK\x03\x04\x14\0"))
 
 
 def test_line_ends_are_counted_as_editors_do() -> None:

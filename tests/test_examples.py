@@ -18,15 +18,23 @@ def table(*rows: tuple[str | None, ...], columns: tuple[str, ...] = ("text", "la
 
 
 def test_an_example_remembers_its_row() -> None:
-    made = to_examples(table(("We will.", "1"), ("No.", "0")), input=["text"], target="label", label_names={"1": "True", "0": "False"},
-                       labels=("True", "False"))  # fmt: skip
+    made = to_examples(
+        table(("We will.", "1"), ("No.", "0")),
+        input=["text"],
+        target="label",
+        label_names={"1": "True", "0": "False"},
+        labels=("True", "False"),
+    )
     assert made.examples[0] == Example("talks-2", {"text": "We will."}, "True", None, Origin("talks.csv", 2))
     assert (made.drops, made.notes) == ([], [])
 
 
 def test_inputs_keep_the_recipes_order_and_an_absent_one_is_empty() -> None:
-    made = to_examples(table(("b", "a", "x"), (None, "c", "y"), columns=("second", "first", "label")), input=["first", "second"],
-                       target="label")  # fmt: skip
+    made = to_examples(
+        table(("b", "a", "x"), (None, "c", "y"), columns=("second", "first", "label")),
+        input=["first", "second"],
+        target="label",
+    )
     assert [list(e.inputs.items()) for e in made.examples] == [
         [("first", "a"), ("second", "b")],
         [("first", "c"), ("second", "")],
@@ -35,7 +43,9 @@ def test_inputs_keep_the_recipes_order_and_an_absent_one_is_empty() -> None:
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t", "\u200b", "\ufeff \u00ad", None])
 def test_a_text_without_content_is_dropped_and_one_with_a_single_mark_is_not(text: str | None) -> None:
-    made = to_examples(table((text, "a"), ("?", "b"), ("\U0001f44d\U0001f3fd", "a"), ("the", "b")), input=["text"], target="label")
+    made = to_examples(
+        table((text, "a"), ("?", "b"), ("\U0001f44d\U0001f3fd", "a"), ("the", "b")), input=["text"], target="label"
+    )
     assert [e.text for e in made.examples] == ["?", "\U0001f44d\U0001f3fd", "the"]
     assert [(d.reason, d.origin.row) for d in made.drops] == [("empty_input", 2)]
 
@@ -43,7 +53,11 @@ def test_a_text_without_content_is_dropped_and_one_with_a_single_mark_is_not(tex
 def test_an_empty_target_is_dropped_and_the_word_none_is_a_target() -> None:
     made = to_examples(table(("a", "None"), ("b", ""), ("c", None), ("d", " "), ("e", "NA")), input=["text"], target="label")
     assert [e.target for e in made.examples] == ["None", "NA"]
-    assert [(d.reason, d.origin.row, d.text) for d in made.drops] == [("empty_target", 3, "b"), ("empty_target", 4, "c"), ("empty_target", 5, "d")]
+    assert [(d.reason, d.origin.row, d.text) for d in made.drops] == [
+        ("empty_target", 3, "b"),
+        ("empty_target", 4, "c"),
+        ("empty_target", 5, "d"),
+    ]
 
 
 def test_no_row_is_lost() -> None:
@@ -86,8 +100,12 @@ def test_a_generate_task_takes_any_answer_as_it_is() -> None:
 
 
 def test_rows_without_a_group_stand_alone() -> None:
-    made = to_examples(table(("a", "x", "s1"), ("b", "y", ""), ("c", "x", None), columns=("text", "label", "speech")), input=["text"],
-                       target="label", group="speech")  # fmt: skip
+    made = to_examples(
+        table(("a", "x", "s1"), ("b", "y", ""), ("c", "x", None), columns=("text", "label", "speech")),
+        input=["text"],
+        target="label",
+        group="speech",
+    )
     assert [e.group for e in made.examples] == ["s1", None, None]
     assert made.notes == ["talks.csv: 2 rows name no group in column 'speech'; each is a group of its own."]
 
@@ -99,8 +117,14 @@ def test_what_has_content() -> None:
 
 def test_the_pledge_corpus(shared: Path) -> None:
     read = read_rows(shared / "data/promises/mimac_pledges_en_a.tsv")
-    made = to_examples(read, input=["text"], target="binary_pledge", group="file", labels=("True", "False"),
-                       label_names={"0": "False", "1": "True"})  # fmt: skip
+    made = to_examples(
+        read,
+        input=["text"],
+        target="binary_pledge",
+        group="file",
+        labels=("True", "False"),
+        label_names={"0": "False", "1": "True"},
+    )
     assert len(made.examples) == 4119 and not made.drops
     assert sum(e.target == "True" for e in made.examples) == 952
     assert len({e.group for e in made.examples}) == 6

@@ -64,7 +64,9 @@ def test_a_group_must_be_named_like_one(tmp_path: Path) -> None:
     assert guess_file(written(tmp_path, "a,b,text,label\n" + rows)).group is None
 
 
-@pytest.mark.parametrize("text", ["text\nWe will.\nNo.\n", "id,text\n1,One thing.\n2,Another.\n3,A third.\n", "text,label\na,x\nb,x\n"])
+@pytest.mark.parametrize(
+    "text", ["text\nWe will.\nNo.\n", "id,text\n1,One thing.\n2,Another.\n3,A third.\n", "text,label\na,x\nb,x\n"]
+)
 def test_a_table_without_an_answer_is_refused(text: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Write the recipe by hand"):
         guess_file(written(tmp_path, text))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -14,8 +17,9 @@ LABELS = [(7, 0), (7, 8, 0), (9, 10, 11, 0), (12, 0)]  # the first begins the se
 
 
 @pytest.fixture(scope="module")
-def model(tiny_base: object) -> torch.nn.Module:
-    return AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).eval()
+def model(tiny_base: Path) -> torch.nn.Module:
+    found: torch.nn.Module = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
+    return found.eval()
 
 
 def prompts(count: int = 12, shared: int = 9) -> list[tuple[int, ...]]:
@@ -60,7 +64,7 @@ def test_labels_of_a_prompt_have_at_most_all_the_probability(model: torch.nn.Mod
     assert (mass > 0).all() and (mass <= 1 + 1e-6).all()
 
 
-FOREIGN = {
+FOREIGN: dict[str, Callable[[], torch.nn.Module]] = {
     "a window shorter than the prompt": lambda: Gemma2ForCausalLM(
         Gemma2Config(vocab_size=6144, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
                      head_dim=16, intermediate_size=48, sliding_window=6, pad_token_id=1)),

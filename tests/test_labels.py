@@ -9,11 +9,25 @@ from whet.data.read import read_rows
 
 # One of each kind of slip in a label of (True, False, Not a promise): case, space, invisible, alphabet, width, letters.
 PLANTED = {
-    "True": ("true", "TRUE", " True", "True ", "True\u200b", "\ufeffTrue", "T\u200drue", "\u0422rue", "Tru\u0435", "\uff34rue", "Ture", "Tru", "Truee",
-             "\u03a4rue"),
+    "True": (
+        "true",
+        "TRUE",
+        " True",
+        "True ",
+        "True\u200b",
+        "\ufeffTrue",
+        "T\u200drue",
+        "\u0422rue",
+        "Tru\u0435",
+        "\uff34rue",
+        "Ture",
+        "Tru",
+        "Truee",
+        "\u03a4rue",
+    ),
     "False": ("false", "Fa1se", "Fals\u00ade", "Flase", "Falsse", "F\u0430l\u0455e"),
     "Not a promise": ("not a promise", "Not  a promise", "Not_a_promise", "not-a-promise", "Not a prormise"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("label", PLANTED)
@@ -53,14 +67,23 @@ def test_the_words_of_the_remedy_are_valid_toml() -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("yes", "\u0443es"), ("promise", "promise\u200b"), ("caf\u00e9", "cafe\u0301"), ("Yes", "\uff39es"), ("0K", "OK"), ("a b", "a_b"), ("x", " X")],
+    [
+        ("yes", "\u0443es"),
+        ("promise", "promise\u200b"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("Yes", "\uff39es"),
+        ("0K", "OK"),
+        ("a b", "a_b"),
+        ("x", " X"),
+    ],
 )
 def test_look_alikes_have_one_skeleton(one: str, other: str) -> None:
     assert one != other and skeleton(one) == skeleton(other)
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("-1", "1"), ("yes", "no"), ("0", "1"), ("+", "-"), ("a-", "a"), ("пол", "нол"), ("是", "否"), ("👍", "👎")]
+    ("one", "other"),
+    [("-1", "1"), ("yes", "no"), ("0", "1"), ("+", "-"), ("a-", "a"), ("пол", "нол"), ("是", "否"), ("👍", "👎")],
 )
 def test_different_labels_have_different_skeletons(one: str, other: str) -> None:
     assert skeleton(one) != skeleton(other)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,12 @@ def course(folder: Path, train: Train, nlls: list[float] | None = None) -> Cours
     return Course(ROWS, Timetable(len(ROWS), train, seed=4), 1, lambda m: (next(scores, 1.0), None), folder)
 
 
-def trained(base: Path, folder: Path, lora: Lora | None = None, dtype: torch.dtype = torch.float32, **settings: Any) -> dict[str, torch.Tensor]:
+def trained(
+    base: Path, folder: Path, lora: Lora | None = None, dtype: torch.dtype = torch.float32, **settings: Any
+) -> dict[str, torch.Tensor]:
     folder.mkdir(exist_ok=True)
-    fresh = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
-    if lora:
-        fresh = model.add_adapter(fresh, lora, seed=3)
+    untrained = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
+    fresh = model.add_adapter(untrained, lora, seed=3) if lora else untrained
     loop.train(fresh, course(folder, Train(**{"learning_rate": 1e-2, "num_train_epochs": 2, **settings})), Silent())
     return model.trained_weights(fresh)
 
@@ -44,16 +46,16 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(("batch", "accumulation"), [(4, 2), (2, 4), (1, 8)])
 def test_batch_and_accumulation_split_the_same_step(tiny_base: Path, tmp_path: Path, batch: int, accumulation: int) -> None:
     """In float64 with plain gradient steps, so that what differs is the arithmetic of the loop and nothing else."""
-    same = {"optim": "sgd", "dtype": torch.float64, "learning_rate": 0.1}
-    whole = trained(tiny_base, tmp_path / "a", per_device_train_batch_size=8, **same)
-    split = trained(tiny_base, tmp_path / "b", per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation, **same)
+    exactly = partial(trained, tiny_base, dtype=torch.float64, optim="sgd", learning_rate=0.1)
+    whole = exactly(tmp_path / "a", per_device_train_batch_size=8)
+    split = exactly(tmp_path / "b", per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation)
     start = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float64).state_dict()
     for name, weight in whole.items():
         moved = torch.linalg.norm(weight - start[name])
         assert moved > 0 and torch.linalg.norm(weight - split[name]) <= 1e-5 * moved, name  # nats are summed in float32
     for one, other in zip(lines(tmp_path / "a"), lines(tmp_path / "b"), strict=True):
-        assert one["loss"] == pytest.approx(other["loss"], rel=1e-6) and one["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-5)
-        assert one["tokens"] == other["tokens"]
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-6) and one["tokens"] == other["tokens"]
+        assert one["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-5)
 
 
 def test_checkpointing_changes_nothing(tiny_base: Path, tmp_path: Path) -> None:
@@ -109,7 +111,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tiny_base: Path, tmp_path: Path)
 
 
 def test_ctrl_c_writes_a_checkpoint_and_the_same_command_goes_on(tiny_base: Path, tmp_path: Path) -> None:
-    settings = {"per_device_train_batch_size": 8, "num_train_epochs": 4}
+    plan = Train(learning_rate=1e-2, per_device_train_batch_size=8, num_train_epochs=4)
 
     class Stopper(Silent):
         def advance(self, count: int = 1, note: str = "") -> None:
@@ -118,12 +120,11 @@ def test_ctrl_c_writes_a_checkpoint_and_the_same_command_goes_on(tiny_base: Path
 
     (tmp_path / "b").mkdir()
     stopped = AutoModelForCausalLM.from_pretrained(tiny_base)
-    plan = Train(learning_rate=1e-2, **settings)  # type: ignore[arg-type]
     with pytest.raises(Interrupted, match=r"stopped after step \d of 12; a checkpoint is written. Give the same command again"):
         loop.train(stopped, course(tmp_path / "b", plan), Stopper())
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    resumed = trained(tiny_base, tmp_path / "b", **settings)
-    whole = trained(tiny_base, tmp_path / "a", **settings)
+    resumed = trained(tiny_base, tmp_path / "b", per_device_train_batch_size=8, num_train_epochs=4)
+    whole = trained(tiny_base, tmp_path / "a", per_device_train_batch_size=8, num_train_epochs=4)
     assert [r["step"] for r in lines(tmp_path / "b")] == list(range(1, 13))
     assert all(torch.equal(whole[n], resumed[n]) for n in whole)
 

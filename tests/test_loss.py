@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,16 +19,16 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def model(tiny_base: object) -> torch.nn.Module:
+def model(tiny_base: Path) -> torch.nn.Module:
     return AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float64)
 
 
 def textbook(model: torch.nn.Module, row: Encoded) -> torch.Tensor:
     """One row alone, no padding: -sum log P(next id) over the answer."""
     ids = torch.tensor([row.prompt + row.completion])
-    logs = model(input_ids=ids).logits[0].double().log_softmax(-1)
+    logs: torch.Tensor = model(input_ids=ids).logits[0].double().log_softmax(-1)
     first = len(row.prompt) - 1
-    return -sum(logs[first + k, target] for k, target in enumerate(row.completion))  # type: ignore[return-value]
+    return -torch.stack([logs[first + k, target] for k, target in enumerate(row.completion)]).sum()
 
 
 def test_loss_is_the_sum_over_answer_tokens_alone(model: torch.nn.Module) -> None:
@@ -38,17 +39,20 @@ def test_loss_is_the_sum_over_answer_tokens_alone(model: torch.nn.Module) -> Non
     assert row_nats(model, batch).tolist() == pytest.approx(wanted, rel=1e-6)
 
 
-def gradients(model: torch.nn.Module, micro_batches: list[list[Encoded]]) -> list[torch.Tensor]:
+Rows = list[Encoded]
+
+
+def gradients(model: torch.nn.Module, micro_batches: list[Rows]) -> list[torch.Tensor]:
     batches = [collate(rows, padding=1, device=CPU) for rows in micro_batches]
     tokens = sum(b.target_tokens for b in batches)
     model.zero_grad()
     for batch in batches:
-        (summed_loss(model, batch) / tokens).backward()
+        torch.autograd.backward(summed_loss(model, batch) / tokens)
     return [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
 
 @pytest.mark.parametrize("split", [lambda r: [r[:4], r[4:]], lambda r: [[x] for x in r], lambda r: [r[:1], r[1:3], r[3:]]])
-def test_any_split_of_a_step_gives_the_same_gradient(model: torch.nn.Module, split: Callable[[list[Encoded]], list[list[Encoded]]]) -> None:
+def test_any_split_of_a_step_gives_the_same_gradient(model: torch.nn.Module, split: Callable[[Rows], list[Rows]]) -> None:
     """Rows of different answer lengths: a mean of means would differ."""
     rows = random_rows(8, seed=3)
     assert len({len(r.completion) for r in rows}) > 1

@@ -27,7 +27,9 @@ def all_pairs(texts: list[str], threshold: float) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8, 0.95, 1.0])
-@pytest.mark.parametrize("words", [["a", "bb", "ccc"], "we will build forty thousand new homes by next year and cut tax".split()])
+@pytest.mark.parametrize(
+    "words", [["a", "bb", "ccc"], "we will build forty thousand new homes by next year and cut tax".split()]
+)
 def test_the_same_pairs_as_by_comparing_all(words: list[str], threshold: float) -> None:
     draw = random.Random(threshold)
     texts = [" ".join(draw.choices(words, k=draw.randint(0, 9))) for _ in range(120)]
@@ -40,7 +42,7 @@ def test_fifty_planted_near_duplicates_are_all_found_among_real_sentences(shared
     """Recall and precision on 3,000 manifesto sentences with 50 edited copies: 50 of 50, and no pair below the threshold."""
     texts = [t for t in read_rows(shared / "data/promises/mimac_pledges_en_a.tsv").column("text") if t and len(t) > 60][:3000]
     draw = random.Random(11)
-    planted = []
+    planted: list[tuple[int, int, str]] = []
     for place in draw.sample(range(len(texts)), 50):
         words = texts[place].split()
         at = draw.randrange(len(words))
@@ -88,14 +90,22 @@ def test_large_alphabets_are_numbered_exactly() -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("Café", "cafe\u0301 "), ("Ｙes", "yes"), ("a  b\n", "A-B"), ("Straße", "STRASSE"), ("40 - 50", "40.50"), ("it's", "its")],
+    [
+        ("Café", "cafe\u0301 "),
+        ("\uff39es", "yes"),
+        ("a  b\n", "A-B"),
+        ("Straße", "STRASSE"),
+        ("40 - 50", "40.50"),
+        ("it's", "its"),
+    ],
 )
 def test_the_same_normal_form(one: str, other: str) -> None:
     assert normal_form(one) == normal_form(other)
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("1.5", "15"), ("é", "e"), ("की", "का"), ("\U0001f44d", "\U0001f44e"), ("?", "!"), ("a", "b"), ("3 1", "31")]
+    ("one", "other"),
+    [("1.5", "15"), ("é", "e"), ("की", "का"), ("\U0001f44d", "\U0001f44e"), ("?", "!"), ("a", "b"), ("3 1", "31")],
 )
 def test_different_normal_forms(one: str, other: str) -> None:
     assert normal_form(one) != normal_form(other)

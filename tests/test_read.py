@@ -41,28 +41,42 @@ CAFE_TEXT = "text,label\ncafé – Zoë,True\nno,False\n"
 
 HORRORS = (
     # What other readers turn into something else.
-    Horror("missing words", b"text,label\na,None\nb,NA\nc,null\nd,n/a\ne,nan\n",
-           (("a", "None"), ("b", "NA"), ("c", "null"), ("d", "n/a"), ("e", "nan"))),
+    Horror(
+        "missing words",
+        b"text,label\na,None\nb,NA\nc,null\nd,n/a\ne,nan\n",
+        (("a", "None"), ("b", "NA"), ("c", "null"), ("d", "n/a"), ("e", "nan")),
+    ),
     Horror("numbers", b"id,text\n007,a\n1.0,b\n1e5,c\n,d\n", (("007", "a"), ("1.0", "b"), ("1e5", "c"), ("", "d"))),
     Horror("spaces kept", b"text,label\n a ,True \n", ((" a ", "True "),)),
     Horror("a cell of commas only", b"text,label\n,\na,True\n", (("", ""), ("a", "True"))),
     # Rows that are too long or too short.
-    Horror("first row too long", b"a,b\n1,2,3\n4,5\n6,7\n", (("4", "5"), ("6", "7")), (2,), ("3 cells where the header has 2",)),
+    Horror(
+        "first row too long", b"a,b\n1,2,3\n4,5\n6,7\n", (("4", "5"), ("6", "7")), (2,), ("3 cells where the header has 2",)
+    ),
     Horror("later row too long", b"a,b\n1,2\n3,4,5\n", (("1", "2"),), (3,), ("a comma in it must stand in quotes",)),
     Horror("row too short", b"a,b\n1,2\n3\n4,5\n", (("1", "2"), ("4", "5")), (3,), ("1 cell where the header has 2",)),
     refused("rows all one too long", b"a,b\n1,x,y\n2,x,y\n", "one cell more than there are column names"),
     refused("most rows ragged", b"a,b\n1,2\n1,2,3\n1\n1,2,3,4\n", "3 of 4 rows cannot be used", "row 3: 3 cells"),
     # Byte-order marks.
     Horror("UTF-8 mark", b"\xef\xbb\xbf" + GOOD_TEXT.encode(), GOOD),
-    Horror("mark in the middle", GOOD_TEXT.encode() + b"\xef\xbb\xbftext,label\nYes.,True\n", (*GOOD, ("Yes.", "True")), (4,),
-           ("column names once more",)),
+    Horror(
+        "mark in the middle",
+        GOOD_TEXT.encode() + b"\xef\xbb\xbftext,label\nYes.,True\n",
+        (*GOOD, ("Yes.", "True")),
+        (4,),
+        ("column names once more",),
+    ),
     Horror("mark before data", GOOD_TEXT.encode() + b"\xef\xbb\xbfYes.,True\n", GOOD, (4,), ("byte-order mark in the middle",)),
     Horror("header again", GOOD_TEXT.encode() * 2, (*GOOD, *GOOD), (4,), ("column names once more",)),
     # Line ends.
     Horror("old Macintosh", GOOD_TEXT.replace("\n", "\r").encode(), GOOD),
     Horror("Windows", GOOD_TEXT.replace("\n", "\r\n").encode(), GOOD),
-    Horror("mixed ends", b"a,b\r\n1,2\n3,4\r5,6\r\n", (("1", "2"), ("3", "4"), ("5", "6")), (), ("CR 1 times (first on line 3)",)),
-    Horror("stray CR in a cell", b"a,b\none\rtwo,2\n3,4\n5,6\n", (("two", "2"), ("3", "4"), ("5", "6")), (2,), ("1 cell where",)),
+    Horror(
+        "mixed ends", b"a,b\r\n1,2\n3,4\r5,6\r\n", (("1", "2"), ("3", "4"), ("5", "6")), (), ("CR 1 times (first on line 3)",)
+    ),
+    Horror(
+        "stray CR in a cell", b"a,b\none\rtwo,2\n3,4\n5,6\n", (("two", "2"), ("3", "4"), ("5", "6")), (2,), ("1 cell where",)
+    ),
     Horror("other separators stay", "a,b\none\u2028two\x0b\x85,2\n".encode(), (("one\u2028two\x0b\x85", "2"),)),
     Horror("no last line end", b"a,b\n1,2", (("1", "2"),)),
     Horror("blank lines", b"\na,b\n\n1,2\n   \n3,4\n\n", (("1", "2"), ("3", "4")), (), ("4 blank lines skipped",)),
@@ -70,14 +84,22 @@ HORRORS = (
     Horror("quotes over lines", b'a,b\n"one\ntwo\r\nthree",2\n3,4\n', (("one\ntwo\r\nthree", "2"), ("3", "4"))),
     Horror("doubled quotes", b'a,b\n"say ""no""",2\n', (('say "no"', "2"),)),
     Horror("quote inside a bare cell", b'a,b\n5" pipe,2\n', (('5" pipe', "2"),)),
-    Horror("junk after a closing quote", b'a,b\n"x"y,2\n3,4\n5,6\n', (("3", "4"), ("5", "6")), (2,), ("text after a closing quote",)),
+    Horror(
+        "junk after a closing quote",
+        b'a,b\n"x"y,2\n3,4\n5,6\n',
+        (("3", "4"), ("5", "6")),
+        (2,),
+        ("text after a closing quote",),
+    ),
     refused("unclosed quote", b'a,b\n1,2\n"open,4\n5,6\n7,8\n', "row 3 (line 3)", "never closed"),
     refused("quote broken lines later", b'a,b\n1,"x\ny, z\nu" v,3\n', "row 2 (line 2)", "on line 4"),
     refused("junk, then an open quote", b'a,b\n"x"y,"c\nd",e\n3,4\n', "row 2 (line 2)"),
     # Cells and lines beyond measure.
     Horror("a cell over the csv module's limit", b"a,b\n" + b"x" * 200_000 + b",2\n", (("x" * 200_000, "2"),)),
-    Horror("a cell over 1 MiB", b"a,b\n" + b"x" * (2**20 + 1) + b",2\n3,4\n5,6\n", (("3", "4"), ("5", "6")), (2,), ("1,048,576",)),
-    refused("a quoted cell that never ends", b'a,b\n1,"' + b"word\n" * 220_000, "row 2 (line 2)", "still open"),
+    Horror(
+        "a cell over 1 MiB", b"a,b\n" + b"x" * (2**20 + 1) + b",2\n3,4\n5,6\n", (("3", "4"), ("5", "6")), (2,), ("1,048,576",)
+    ),
+    refused("a quoted cell that never ends", b'a,b\n1,"' + (b"word " * 200 + b"\n") * 1100, "row 2 (line 2)", "still open"),
     refused("a line of 5 MB", b"a,b\n" + b"x," * 2_500_000, "line 2", "no table"),
     # Encodings.
     Horror("UTF-16 LE", b"\xff\xfe" + CAFE_TEXT.encode("utf-16-le"), CAFE),
@@ -85,12 +107,20 @@ HORRORS = (
     refused("UTF-16 without mark", CAFE_TEXT.encode("utf-16-le"), "UTF-16", 'encoding = "utf-16-le"'),
     Horror("UTF-16 without mark, declared", CAFE_TEXT.encode("utf-16-be"), CAFE, encoding="utf-16-be"),
     refused("UTF-16 cut in half", b"\xff\xfe" + CAFE_TEXT.encode("utf-16-le")[:-1], "byte"),
-    refused("UTF-16, half a surrogate pair", b"\xff\xfe" + "a,b\n1,".encode("utf-16-le") + b"\x3d\xd8\n\0", "row 2 (line 2), byte 14"),
-    refused("cp1252", CAFE_TEXT.encode("cp1252"), "row 2 (line 2), byte 14", "0xe9", '"café – Zoë,True"', 'encoding = "cp1252"'),
+    refused(
+        "UTF-16, half a surrogate pair",
+        b"\xff\xfe" + "a,b\n1,".encode("utf-16-le") + b"\x3d\xd8\n\0",
+        "row 2 (line 2), byte 14",
+    ),
+    refused(
+        "cp1252", CAFE_TEXT.encode("cp1252"), "row 2 (line 2), byte 14", "0xe9", '"café – Zoë,True"', 'encoding = "cp1252"'
+    ),
     Horror("cp1252, declared", CAFE_TEXT.encode("cp1252"), CAFE, encoding="cp1252"),
     refused("two encodings", CAFE_TEXT.encode() + "ça,True\n".encode("cp1252"), "row 4 (line 4)", "two encodings"),
     refused("declared wrongly", CAFE_TEXT.encode(), "valid UTF-8", "'é' would become 'Ã©'", encoding="cp1252"),
-    refused("declared against the mark", b"\xff\xfe" + CAFE_TEXT.encode("utf-16-le"), "byte-order mark of utf-16", encoding="utf-8"),
+    refused(
+        "declared against the mark", b"\xff\xfe" + CAFE_TEXT.encode("utf-16-le"), "byte-order mark of utf-16", encoding="utf-8"
+    ),
     refused("no such encoding", GOOD_TEXT.encode(), "cp1252", encoding="cp12522"),
     refused("a surrogate in UTF-8", b"a,b\nx\xed\xa0\x80,2\n", "row 2 (line 2), byte 5"),
     # NUL.
@@ -104,29 +134,75 @@ HORRORS = (
     refused("no header", b"ham,hello\nspam,win\nham,hi\nham,yo\nspam,now\n", "2 other rows hold 'ham'", "header = false"),
     Horror("no header, said so", b"ham,hello\nspam,win\n", (("ham", "hello"), ("spam", "win")), header=False),
     # Delimiters.
-    Horror("semicolons", b"text;label\nSoon, or later;True\nNo, no, no;False\n", (("Soon, or later", "True"), ("No, no, no", "False")),
-           said=("a semicolon separates its cells",)),
+    Horror(
+        "semicolons",
+        b"text;label\nSoon, or later;True\nNo, no, no;False\n",
+        (("Soon, or later", "True"), ("No, no, no", "False")),
+        said=("a semicolon separates its cells",),
+    ),
     Horror("tabs in .csv", b"text\tlabel\na, b\tTrue\n", (("a, b", "True"),), said=("a tab separates",)),
     Horror("bars", b"text|label\na, b|True\n", (("a, b", "True"),), said=("a bar separates",)),
     Horror("forced", b"text;label,x\na;b,c\n", (("a", "b,c"),), delimiter=";"),
     Horror("one column", b"text\nWe will.\nNo.\n", (("We will.",), ("No.",))),
     # TSV has two customs for quotes.
-    Horror("TSV, quoted", b'a\tb\n"x\ty"\t1\n"say ""no"""\t2\n', (("x\ty", "1"), ('say "no"', "2")), said=("as in CSV",), suffix=".tsv"),
-    Horror("TSV, plain quotes", b'a\tb\n"Yes" he said\t1\nno\t2\n', (('"Yes" he said', "1"), ("no", "2")), said=("plain characters",),
-           suffix=".tsv"),
-    Horror("TSV, a lone quote", b'a\tb\n"Yes\t1\nno\t2\n', (('"Yes', "1"), ("no", "2")), said=("plain characters",), suffix=".tsv"),
-    Horror("TSV, quotes that would join rows", b'a\tb\n1\t"Yes\n2\tno"\n', (("1", '"Yes'), ("2", 'no"')), said=("plain",), suffix=".tsv"),
+    Horror(
+        "TSV, quoted",
+        b'a\tb\n"x\ty"\t1\n"say ""no"""\t2\n',
+        (("x\ty", "1"), ('say "no"', "2")),
+        said=("as in CSV",),
+        suffix=".tsv",
+    ),
+    Horror(
+        "TSV, plain quotes",
+        b'a\tb\n"Yes" he said\t1\nno\t2\n',
+        (('"Yes" he said', "1"), ("no", "2")),
+        said=("plain characters",),
+        suffix=".tsv",
+    ),
+    Horror(
+        "TSV, a lone quote", b'a\tb\n"Yes\t1\nno\t2\n', (('"Yes', "1"), ("no", "2")), said=("plain characters",), suffix=".tsv"
+    ),
+    Horror(
+        "TSV, quotes that would join rows",
+        b'a\tb\n1\t"Yes\n2\tno"\n',
+        (("1", '"Yes'), ("2", 'no"')),
+        said=("plain",),
+        suffix=".tsv",
+    ),
     # JSONL and JSON.
-    Horror("JSONL", b'{"a": "007", "b": null}\n\n{"a": 7, "b": ""}\n{"a": true, "b": 0.10}\n{"b": [1, "x"]}\n',
-           (("007", None), ("7", ""), ("true", "0.10"), (None, '[1, "x"]')), suffix=".jsonl"),
-    Horror("JSONL, broken lines", b'{"a": "x"}\n{"a": "\\d"}\n[1]\n{"a": "y"}\n{"a": "z"}\n', (("x",), ("y",), ("z",)), (2, 3),
-           ("Invalid \\escape", "no object with named fields"), suffix=".jsonl"),
-    Horror("JSONL, a key twice", b'{"a": "x"}\n{"a": "y", "a": "z"}\n', (("x",),), (2,), ("'a' stands twice",), suffix=".jsonl"),
-    Horror("JSONL, lone surrogate", b'{"a": "x"}\n{"a": "\\ud83d"}\n', (("x",),), (2,), ("half a surrogate pair",), suffix=".jsonl"),
+    Horror(
+        "JSONL",
+        b'{"a": "007", "b": null}\n\n{"a": 7, "b": ""}\n{"a": true, "b": 0.10}\n{"b": [1, "x"]}\n',
+        (("007", None), ("7", ""), ("true", "0.10"), (None, '[1, "x"]')),
+        suffix=".jsonl",
+    ),
+    Horror(
+        "JSONL, broken lines",
+        b'{"a": "x"}\n{"a": "\\d"}\n[1]\n{"a": "y"}\n{"a": "z"}\n',
+        (("x",), ("y",), ("z",)),
+        (2, 3),
+        ("Invalid \\escape", "no object with named fields"),
+        suffix=".jsonl",
+    ),
+    Horror(
+        "JSONL, a key twice", b'{"a": "x"}\n{"a": "y", "a": "z"}\n', (("x",),), (2,), ("'a' stands twice",), suffix=".jsonl"
+    ),
+    Horror(
+        "JSONL, lone surrogate", b'{"a": "x"}\n{"a": "\\ud83d"}\n', (("x",),), (2,), ("half a surrogate pair",), suffix=".jsonl"
+    ),
     Horror("JSONL, NUL", b'{"a": "x"}\n{"a": "\\u0000"}\n', (("x",),), (2,), ("NUL byte",), suffix=".jsonl"),
-    Horror("JSONL, nested beyond measure", b'{"a": "x"}\n' + b"[" * 100_000 + b"\n", (("x",),), (2,), ("nested",), suffix=".jsonl"),
+    Horror(
+        "JSONL, nested beyond measure", b'{"a": "x"}\n' + b"[" * 100_000 + b"\n", (("x",),), (2,), ("nested",), suffix=".jsonl"
+    ),
     Horror("JSONL, mark and CR LF", b'\xef\xbb\xbf{"a": "x"}\r\n{"a": "y"}\r\n', (("x",), ("y",)), suffix=".jsonl"),
-    Horror("JSON", b'[{"a": "x", "b": NaN}, {"a": -0.50, "b": 1e3}, 7]', (("x", None), ("-0.50", "1e3")), (3,), ("a int in",), suffix=".json"),
+    Horror(
+        "JSON",
+        b'[{"a": "x", "b": NaN}, {"a": -0.50, "b": 1e3}, 7]',
+        (("x", None), ("-0.50", "1e3")),
+        (3,),
+        ("a int in",),
+        suffix=".json",
+    ),
     Horror("JSON in an object", b'{"about": "x", "rows": [{"a": "y"}]}', (("y",),), said=("the list 'rows'",), suffix=".json"),
     Horror("JSON that is JSONL", b'{"a": "x"}\n{"a": "y"}\n', (("x",), ("y",)), said=("read as JSONL",), suffix=".json"),
     refused("JSON, two lists", b'{"p": [{"a": 1}], "q": [{"a": 2}]}', "2 lists of objects ('p', 'q')", suffix=".json"),
@@ -137,12 +213,12 @@ HORRORS = (
     refused("Arrow that is none", b"no arrow", "cannot be read as arrow", suffix=".arrow"),
     refused("packed", b"\x1f\x8b\x08", "Unpack it first", suffix=".csv.gz"),
     refused("a spreadsheet", b"PK\x03\x04", "no .xlsx tables", suffix=".xlsx"),
-)  # fmt: skip
+)
 
 
 def test_the_horror_set_is_large_enough() -> None:
     names = [h.name for h in HORRORS]
-    assert len(names) == len(set(names)) == 80
+    assert len(names) == len(set(names)) == 79
     assert {h.suffix for h in HORRORS} >= {".csv", ".tsv", ".jsonl", ".json", ".parquet", ".arrow"}
 
 
@@ -193,15 +269,17 @@ def test_reading_leaves_the_csv_limit_as_it_was(tmp_path: Path) -> None:
 def test_columnar_files(suffix: str, tmp_path: Path) -> None:
     from pyarrow import feather, parquet
 
-    table = pa.table({
-        "text": ["café", None, "", "None"],
-        "n": pa.array([7, None, 0, -1], pa.int64()),
-        "x": pa.array([1.0, float("nan"), None, 0.5]),
-        "yes": [True, False, None, True],
-        "kind": pa.array(["a", "b", "a", None]).dictionary_encode(),
-        "list": [["a", "b"], [], None, ["é"]],
-        "image": [b"\x00", b"", None, b"x"],
-    })  # fmt: skip
+    table = pa.table(
+        {
+            "text": ["café", None, "", "None"],
+            "n": pa.array([7, None, 0, -1], pa.int64()),
+            "x": pa.array([1.0, float("nan"), None, 0.5]),
+            "yes": [True, False, None, True],
+            "kind": pa.array(["a", "b", "a", None]).dictionary_encode(),
+            "list": [["a", "b"], [], None, ["é"]],
+            "image": [b"\x00", b"", None, b"x"],
+        }
+    )
     file = tmp_path / f"t{suffix}"
     if suffix == ".parquet":
         parquet.write_table(table, file)
@@ -236,14 +314,13 @@ def test_a_dataset_of_the_library_keeps_its_class_names() -> None:
 
 
 def test_a_hub_id_without_network_is_answered_in_one_sentence_with_the_way_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    constants = pytest.importorskip("huggingface_hub.constants")
     config = pytest.importorskip("datasets.config")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(DataError) as caught:
         read_rows("nobody-at-all/no-such-data-set")
     assert len(caught.value.problems) == 1
     assert "could be had from the Hub" in str(caught.value) and "save it as JSONL or Parquet" in str(caught.value)
+    assert not config.HF_HUB_OFFLINE, "the library's setting is put back"
 
 
 def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
@@ -259,7 +336,7 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
 
 
 REAL = {
-    "promises/mimac_pledges_en_a.tsv": (4119, 11, 0, "quotes are read as in CSV, around cells (4,119 rows fit so; as plain characters 4,112)"),
+    "promises/mimac_pledges_en_a.tsv": (4119, 11, 0, "as in CSV, around cells (4,119 rows fit so; as plain characters 4,112)"),
     "promises/mimac_pledges_sv_a.tsv": (2150, 11, 0, "as in CSV"),
     "promises/pledge_multi_annotator_50.tsv": (50, 19, 0, ""),
     "promises/canada_2021_mandate_commitments_a.csv": (380, 4, 0, ""),
@@ -275,7 +352,7 @@ REAL = {
     "guanaco/guanaco-llama2-1k.parquet": (1000, 1, 0, ""),
     "alpaca/alpaca_5000.json": (5000, 3, 0, ""),
     "instructwild_v2/user_2.jsonl": (246, 1, 2, ""),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -23,7 +23,8 @@ def test_thirty_kills_end_in_identical_bytes(tiny_base: Path, tmp_path: Path) ->
     (tmp_path / "r.toml").write_text(wanted.dump(), "utf-8")
     script = Path(__file__).parent / "kill_and_resume.py"
     command = [sys.executable, str(script), str(tmp_path / "r.toml"), str(tmp_path), str(KILLS), "11"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=540, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=540, check=False, env=alone)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["whole"] == found["broken"]

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,8 @@ def test_the_same_recipe_and_data_open_it_again(begun: Run) -> None:
 
 
 def test_a_changed_recipe_is_refused_key_by_key(begun: Run) -> None:
-    changed = recipe(begun.path.parent / "t.csv", "whetstone", train={"learning_rate": 9e-9, "num_train_epochs": 5}, lora={"r": 4})
+    train = {"learning_rate": 9e-9, "num_train_epochs": 5}
+    changed = recipe(begun.path.parent / "t.csv", "whetstone", train=train, lora={"r": 4})
     with pytest.raises(RunError) as caught:
         Run.create(begun.path, changed, HASHES, "")
     text = str(caught.value)
@@ -38,7 +40,7 @@ def test_a_changed_recipe_is_refused_key_by_key(begun: Run) -> None:
 
 
 def test_changed_data_are_refused_by_name(begun: Run) -> None:
-    with pytest.raises(RunError, match="table.csv: the data changed"):
+    with pytest.raises(RunError, match=r"table\.csv: the data changed"):
         Run.create(begun.path, begun.recipe, {"table.csv": {"sha256": "bb"}}, "")
 
 
@@ -64,9 +66,9 @@ def test_missing_and_damaged_parts_say_what_to_do(begun: Run) -> None:
         begun.examples("train")
 
 
-def hold(path: Path, ready: object) -> None:
+def hold(path: Path, ready: Event) -> None:
     with Run(path).lock():
-        ready.set()  # type: ignore[attr-defined]
+        ready.set()
         time.sleep(60)
 
 

@@ -16,7 +16,9 @@ from whet.errors import DataError
 from whet.example import Example, Origin
 
 LABELS = ("False", "True")
-WORDS = "tax homes school road river bridge police doctor train farm wage debt rent bus court army coast steel mine park".split()
+WORDS = (
+    "tax homes school road river bridge police doctor train farm wage debt rent bus court army coast steel mine park".split()
+)
 
 
 def example(row: int, text: str, target: str = "True", group: str | None = None, source: str = "t.csv") -> Example:
@@ -74,7 +76,9 @@ def test_groups_stay_whole_and_shares_near(seed: int) -> None:
 def test_groups_are_split_alike_whatever_the_order() -> None:
     rows = corpus(400, 3, groups=30)
     shuffled = random.Random(4).sample(rows, len(rows))
-    assert {e.group for e in split(rows, seed=7, labels=LABELS).test} == {e.group for e in split(shuffled, seed=7, labels=LABELS).test}
+    assert {e.group for e in split(rows, seed=7, labels=LABELS).test} == {
+        e.group for e in split(shuffled, seed=7, labels=LABELS).test
+    }
     assert len({frozenset(e.group for e in split(rows, seed=s, labels=LABELS).test) for s in range(6)}) > 1
 
 
@@ -87,10 +91,14 @@ def test_three_groups_are_just_enough() -> None:
 
 def test_fifty_planted_leaks_are_all_dropped_with_their_twin() -> None:
     """Given a test file: 50 of its texts stand, edited, among the training rows. 50 of 50 go, and nothing else."""
-    rows, tests = corpus(600), [example(r.origin.row, r.text[::-1] + "zz", r.target, source="test.csv") for r in corpus(200, seed=9)]
+    rows, tests = (
+        corpus(600),
+        [example(r.origin.row, r.text[::-1] + "zz", r.target, source="test.csv") for r in corpus(200, seed=9)],
+    )
     draw = random.Random(2)
     planted = [
-        example(1000 + i, t.text.upper().replace(" ", "  ") + draw.choice(["!", " x"]), t.target) for i, t in enumerate(tests[:50])
+        example(1000 + i, t.text.upper().replace(" ", "  ") + draw.choice(["!", " x"]), t.target)
+        for i, t in enumerate(tests[:50])
     ]
     splits = split([*rows, *planted], seed=3, test=tests, labels=LABELS)
     leaks = {d.origin.row for d in splits.drops}
@@ -104,12 +112,25 @@ def test_fifty_planted_leaks_are_all_dropped_with_their_twin() -> None:
 
 
 def test_a_leak_goes_from_validation_if_its_twin_is_in_test_and_from_train_if_it_is_in_validation() -> None:
-    train = [*corpus(30, 1), example(90, "Build homes for all by next year", "True"), example(91, "Open new schools in every town now", "False")]
-    validation = [*corpus(10, 2), example(5, "Open new schools in every town, now!", "False", source="v.csv"),
-                  example(6, "Hire nurses for our hospitals soon", source="v.csv")]  # fmt: skip
-    validation = [e if e.origin.source == "v.csv" else example(100 + e.origin.row, "v " + e.text[::-1], e.target, source="v.csv") for e in validation]
-    tests = [example(7, "hire NURSES for our hospitals soon", source="x.csv"), example(8, "Build homes for all - by next year", source="x.csv"),
-             example(9, "something else entirely", "False", source="x.csv")]  # fmt: skip
+    train = [
+        *corpus(30, 1),
+        example(90, "Build homes for all by next year", "True"),
+        example(91, "Open new schools in every town now", "False"),
+    ]
+    validation = [
+        *corpus(10, 2),
+        example(5, "Open new schools in every town, now!", "False", source="v.csv"),
+        example(6, "Hire nurses for our hospitals soon", source="v.csv"),
+    ]
+    validation = [
+        e if e.origin.source == "v.csv" else example(100 + e.origin.row, "v " + e.text[::-1], e.target, source="v.csv")
+        for e in validation
+    ]
+    tests = [
+        example(7, "hire NURSES for our hospitals soon", source="x.csv"),
+        example(8, "Build homes for all - by next year", source="x.csv"),
+        example(9, "something else entirely", "False", source="x.csv"),
+    ]
     splits = split(train, seed=1, validation=validation, test=tests, labels=LABELS)
     assert {(d.origin.source, d.origin.row) for d in splits.drops} == {("v.csv", 6), ("t.csv", 90), ("t.csv", 91)}
     assert len(splits.train) == 30 and len(splits.validation) == 11 and len(splits.test) == 3
@@ -127,10 +148,16 @@ REFUSED = {
     "one example": (corpus(1), "1 usable row cannot be split into 3"),
     "none": ([], "0 usable rows cannot"),
     "nine": (corpus(9), "at least 10 rows"),
-    "two groups": ([example(i, f"{i} {WORDS[i % 20]}", LABELS[i % 2], f"g{i % 2}") for i in range(40)], "3 splits need 3 groups that stay whole, and there are 2"),
+    "two groups": (
+        [example(i, f"{i} {WORDS[i % 20]}", LABELS[i % 2], f"g{i % 2}") for i in range(40)],
+        "3 splits need 3 groups that stay whole, and there are 2",
+    ),
     "one class": ([example(i, f"{i} {WORDS[i % 20] * 3}") for i in range(40)], "every training row has the label 'True'"),
-    "all leak": ([example(i, "the same promise again and again" + "!" * i, LABELS[i % 2]) for i in range(40)], "no row is left for train"),
-}  # fmt: skip
+    "all leak": (
+        [example(i, "the same promise again and again" + "!" * i, LABELS[i % 2]) for i in range(40)],
+        "no row is left for train",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -144,7 +171,10 @@ def test_refusals(name: str) -> None:
 def test_a_label_without_a_training_row_is_refused_and_all_are_named() -> None:
     with pytest.raises(DataError) as caught:
         split(corpus(60), seed=1, labels=("True", "False", "Maybe", "Never"))
-    assert [p.what for p in caught.value.problems] == ["no training row has the label 'Maybe'", "no training row has the label 'Never'"]
+    assert [p.what for p in caught.value.problems] == [
+        "no training row has the label 'Maybe'",
+        "no training row has the label 'Never'",
+    ]
 
 
 def test_a_label_that_test_does_not_hold_is_said() -> None:
@@ -156,8 +186,12 @@ def test_a_label_that_test_does_not_hold_is_said() -> None:
 
 def test_a_group_in_both_files_is_refused() -> None:
     with pytest.raises(DataError, match=r"1 groups stand in (train|validation) and in test \(g0\)"):
-        split([example(i, f"{i} {WORDS[i % 20]}", LABELS[i % 2], f"g{i % 5}") for i in range(40)], seed=1,
-              test=[example(1, "x y z", group="g0", source="test.csv")], labels=LABELS)  # fmt: skip
+        split(
+            [example(i, f"{i} {WORDS[i % 20]}", LABELS[i % 2], f"g{i % 5}") for i in range(40)],
+            seed=1,
+            test=[example(1, "x y z", group="g0", source="test.csv")],
+            labels=LABELS,
+        )
 
 
 def test_two_files_of_one_name_are_refused() -> None:

@@ -26,16 +26,16 @@ def finished(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 CONTRACT = [
-    "recipe.toml", "manifest.json", "dropped.jsonl", "metrics.jsonl", "adapter/adapter_model.safetensors", "adapter/adapter_config.json",
-    "checkpoints", "evaluation.json", "calibration.json", "predictions.jsonl", "report.html",
+    "recipe.toml", "manifest.json", "dropped.jsonl", "metrics.jsonl", "checkpoints", "evaluation.json", "calibration.json",
+    "predictions.jsonl", "report.html", "adapter/adapter_model.safetensors", "adapter/adapter_config.json",
 ]  # fmt: skip
 
 
 def test_a_run_holds_what_the_contract_says(finished: Run) -> None:
     assert [name for name in CONTRACT if not finished.has(name)] == []
     found = finished.read_json("evaluation.json")
-    keys = "split n accuracy macro_f1 per_label confusion nll brier ece ece_floor intervals before_calibration baselines forgetting"
-    assert [k for k in keys.split() if k not in found] == []
+    figures = "split n accuracy macro_f1 per_label confusion nll brier ece ece_floor intervals".split()
+    assert [k for k in (*figures, "before_calibration", "baselines", "forgetting") if k not in found] == []
     assert set(found["baselines"]) == {"majority", "tfidf", "zero_shot", "few_shot"}
     assert all("mcnemar_p" in b and "macro_f1" in b["intervals"] for b in found["baselines"].values())
     step = json.loads((finished.path / "metrics.jsonl").read_text().splitlines()[0])
@@ -66,11 +66,14 @@ def test_test_predictions_are_a_calibrated_distribution(finished: Run) -> None:
 
 
 def test_a_finished_run_is_not_done_again(finished: Run) -> None:
-    before = {p: p.stat().st_mtime_ns for p in finished.path.rglob("*") if p.is_file() and p.name not in ("report.html", "run.lock")}
+    def written() -> dict[Path, int]:
+        files = (p for p in finished.path.rglob("*") if p.is_file() and p.name not in ("report.html", "run.lock"))
+        return {p: p.stat().st_mtime_ns for p in files}
+
+    before = written()
     again = stages.run(finished.recipe, finished.path)
     assert again.path == finished.path
-    after = {p: p.stat().st_mtime_ns for p in finished.path.rglob("*") if p.is_file() and p.name not in ("report.html", "run.lock")}
-    assert before == after
+    assert before == written()
 
 
 def test_predict_reads_documents(finished: Run, tmp_path: Path) -> None:
@@ -104,12 +107,14 @@ def test_show_marks_the_answer(finished: Run) -> None:
 
 def test_merged_weights_equal_base_plus_adapter(finished: Run) -> None:
     import torch
+    from peft import PeftModel
 
     from whet.engine.model import load_result
 
     ids = torch.tensor([[0, 5, 6, 7, 8]])
     with torch.inference_mode():
         tuned = load_result(finished)
+        assert isinstance(tuned, PeftModel)
         before = tuned(input_ids=ids).logits
         merged = tuned.merge_and_unload()(input_ids=ids).logits
     torch.testing.assert_close(before, merged, rtol=0, atol=1e-4)
@@ -142,8 +147,9 @@ def test_a_generate_task_end_to_end(tiny_base: Path, tmp_path: Path) -> None:
     lines = ["past,future"] + [f"We built {n} homes.,We will build {n} homes." for n in range(40)]
     (tmp_path / "tense.csv").write_text("\n".join(lines), "utf-8")
     wanted = recipe(
-        tmp_path / "tense.csv", tiny_base, task={"kind": "generate", "labels": []}, train={"max_steps": 2},
-        data={"input": "past", "target": "future", "group": None, "near_duplicate_threshold": 1.0}, evaluate={"max_new_tokens": 12},
+        tmp_path / "tense.csv", tiny_base, task={"kind": "generate", "labels": []},
+        data={"input": "past", "target": "future", "group": None, "near_duplicate_threshold": 1.0},
+        train={"max_steps": 2}, evaluate={"max_new_tokens": 12},
     )  # fmt: skip
     run = stages.run(wanted, tmp_path / "run")
     found = run.read_json("evaluation.json")
@@ -159,7 +165,8 @@ def test_random_weights_start_from_nothing(tiny_base: Path, tmp_path: Path) -> N
 
     first, again = (load_base(recipe(tmp_path / "t.csv", tiny_base, model={"random_weights": True})) for _ in range(2))
     trained = load_base(recipe(tmp_path / "t.csv", tiny_base))
-    assert torch.equal(first.lm_head.weight, again.lm_head.weight) and not torch.equal(first.lm_head.weight, trained.lm_head.weight)
+    assert torch.equal(first.lm_head.weight, again.lm_head.weight)
+    assert not torch.equal(first.lm_head.weight, trained.lm_head.weight)
 
 
 def test_check_says_what_is_wrong_with_base_and_data_together(tmp_path: Path) -> None:

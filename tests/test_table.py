@@ -25,7 +25,10 @@ def test_cells_that_cannot_be_used() -> None:
     columns = ("text", "label")
     assert cell_fault(("fine \U0001f600 é", None), columns) is None
     assert cell_fault(("", "x" * MAX_CELL_CHARS), columns) is None
-    assert cell_fault(("", "x" * (MAX_CELL_CHARS + 1)), columns) == "1,048,577 characters in column 'label', and a cell may hold 1,048,576"
+    assert (
+        cell_fault(("", "x" * (MAX_CELL_CHARS + 1)), columns)
+        == "1,048,577 characters in column 'label', and a cell may hold 1,048,576"
+    )
     assert cell_fault(("\x00", ""), columns) == "a NUL byte in column 'text'"
     assert cell_fault(("", "\udfff"), columns) == "half a surrogate pair in column 'label': no such character exists"
 

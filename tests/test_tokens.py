@@ -25,15 +25,17 @@ def whetstone() -> tokenizers.Tokens:
 
 
 def test_the_ids_are_prompt_then_completion_then_end(whetstone: tokenizers.Tokens) -> None:
-    encoded = tokenizers.encode(example("We will build 40,000 homes."), TASK, whetstone)
+    text = "We will build 40,000 homes."
+    encoded = tokenizers.encode(example(text), TASK, whetstone)
     assert whetstone.decode(encoded.prompt) == "Is it a promise?\n\nText: We will build 40,000 homes.\nAnswer:"
     assert whetstone.decode(encoded.completion) == " yes"
     assert encoded.completion[-1] == whetstone.end
-    assert encoded.prompt == whetstone.prompt(plain.prompt(TASK, {"text": "We will build 40,000 homes."})), "training prefix == prediction prompt"
+    assert encoded.prompt == whetstone.prompt(plain.prompt(TASK, {"text": text})), "training prefix == prediction prompt"
 
 
 def test_labels_of_one_set_differ_and_come_back(whetstone: tokenizers.Tokens) -> None:
-    ids = {label: whetstone.completion(plain.completion(label)) for label in ("True", "False", "not a promise", "no", "7", "été")}
+    labels = ("True", "False", "not a promise", "no", "7", "été")
+    ids = {label: whetstone.completion(plain.completion(label)) for label in labels}
     assert len(set(ids.values())) == 6
     assert all(plain.parse(whetstone.decode(i)) == label for label, i in ids.items())
 
@@ -76,7 +78,7 @@ def test_a_label_that_does_not_fit_is_an_error(whetstone: tokenizers.Tokens) -> 
 
 
 def test_bases_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ModelError, match="no tokenizer.json"):
+    with pytest.raises(ModelError, match=r"no tokenizer\.json"):
         tokenizers.load(str(tmp_path))
     with pytest.raises(ModelError, match="there is no such folder"):
         tokenizers.load("./nowhere")

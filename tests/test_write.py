@@ -13,7 +13,21 @@ from whet.data.write import harmless, write_predictions
 from whet.errors import DataError
 from whet.example import Prediction
 
-ATTACKS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", '=HYPERLINK("x","y")', "-2+3+cmd|' /C calc'!A0", "＝1+1", "＋1", "－1", "＠x"]
+ATTACKS = [
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    '=HYPERLINK("x","y")',
+    "-2+3+cmd|' /C calc'!A0",
+    "\uff1d1+1",
+    "\uff0b1",
+    "\uff0d1",
+    "\uff20x",
+]
 
 
 def prediction(text: str, number: int = 1, probability: float | None = 0.75) -> Prediction:
@@ -41,7 +55,11 @@ def test_no_cell_is_a_formula(attack: str, tmp_path: Path) -> None:
     with path.open(encoding="utf-8", newline="") as file:
         cells = [cell for row in csv.reader(file) for cell in row]
     assert f"'{attack}" in cells and "score document" in cells
-    live = [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"))]
+    live = [
+        cell
+        for cell in cells
+        if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"))
+    ]
     assert live == []
 
 

@@ -39,6 +39,7 @@ TOPICS = {
     "technology": "website software data digital internet computer users".split(),
 }
 GENRES = {"pol": "speech", "polbook": "essay", "gov": "guide", "book": "story"}
+SUBJECTS = ["We will ", "I will ", "Our government will ", "The party will ", "We shall ", "We are committed to ", ""]
 YES_NO = [("Yes", "No"), ("True", "False"), ("yes", "no"), ("true", "false")]
 
 
@@ -53,7 +54,7 @@ def sentences(text: str, low: int = 30, high: int = 260) -> Iterator[str]:
 def _bare(match: re.Match[str], rng: random.Random) -> str:
     """A pledge in one of the shapes that platforms use: with a subject, as an infinitive, as a bare line."""
     verb, rest = match.group(1), match.group(2)
-    subject = rng.choice(["We will ", "I will ", "Our government will ", "The party will ", "We shall ", "We are committed to ", ""])
+    subject = rng.choice(SUBJECTS)
     if subject.endswith("to ") and rng.random() < 0.5:
         subject = "We pledge to "
     line = subject + verb + rest
@@ -129,14 +130,34 @@ INSTRUCTIONS: dict[Callable[[str, str, random.Random], Exercise | None], list[st
         "Classify the sentence: is it a promise of a tangible action?",
         "Decide if the text is a commitment that could later be checked.",
     ],
-    tense: ["What is the tense of the sentence?", "Does the text speak of the past, the present or the future?", "Name the time of the sentence."],
-    topic: ["What is the sentence about?", "Choose the topic of the text.", "Which policy area does the sentence belong to?", "Classify the text by subject."],
+    tense: [
+        "What is the tense of the sentence?",
+        "Does the text speak of the past, the present or the future?",
+        "Name the time of the sentence.",
+    ],
+    topic: [
+        "What is the sentence about?",
+        "Choose the topic of the text.",
+        "Which policy area does the sentence belong to?",
+        "Classify the text by subject.",
+    ],
     genre_of: ["What kind of text is this from?", "Guess the source of the sentence.", "Classify the text by its genre."],
-    number: ["Does the sentence contain a number?", "Is there an amount or a year in the text?", "Decide if the sentence states a figure."],
+    number: [
+        "Does the sentence contain a number?",
+        "Is there an amount or a year in the text?",
+        "Decide if the sentence states a figure.",
+    ],
     missing_word: ["Which word is missing?", "Fill the gap in the sentence.", "Choose the word that fits the blank."],
 }
 WEIGHTS = [8, 2, 3, 2, 1, 2]
-FIELDS = [("Text", "Answer"), ("Input", "Answer"), ("Sentence", "Answer"), ("Sentence", "Label"), ("Text", "Label"), ("Input", "Output")]
+FIELDS = [
+    ("Text", "Answer"),
+    ("Input", "Answer"),
+    ("Sentence", "Answer"),
+    ("Sentence", "Label"),
+    ("Text", "Label"),
+    ("Input", "Output"),
+]
 
 
 def exercises(documents: Sequence[tuple[str, str]], count: int, seed: int) -> Iterator[str]:
@@ -147,7 +168,8 @@ def exercises(documents: Sequence[tuple[str, str]], count: int, seed: int) -> It
     kinds, at = list(INSTRUCTIONS), 0
     for _ in range(count):
         kind = rng.choices(kinds, WEIGHTS)[0]
-        wanted, made = rng.choice([1, 2, 3, 4, 6]), []
+        wanted = rng.choice([1, 2, 3, 4, 6])
+        made: list[Exercise] = []
         balance: dict[str, int] = {}
         while len(made) < wanted:
             genre, sentence = pool[at % len(pool)]
@@ -176,8 +198,8 @@ def _written(instruction: str, made: list[Exercise], rng: random.Random) -> str:
     says_options = rng.random() < 0.6
     head = instruction
     if shared and says_options:
-        head += rng.choice([f" Reply '{options[0]}' or '{options[1]}'." if len(options) == 2 else f" Options: {', '.join(options)}.",
-                            f" Options: {', '.join(options)}."])
+        listed = f" Options: {', '.join(options)}."
+        head += rng.choice([f" Reply '{options[0]}' or '{options[1]}'." if len(options) == 2 else listed, listed])
     blocks = []
     for text, answer, own in made:
         choice = "" if shared else f"\nOptions: {', '.join(own)}"

@@ -35,11 +35,14 @@ MIX = {"book": (0.30, 0.04), "gov": (0.15, 0.08), "pol": (0.50, 0.66), "task": (
 # Authors or translators whose work may still be in copyright where life + 70 years is the rule.
 LEFT_OUT = ("Milne", "Agatha Christie", "Bertrand Russell", "Hammett", "Sayers", "Forster", "Remarque", "Hemingway",
             "Helen Keller", "Wodehouse", "Thornton Wilder", "Upton Sinclair", "Du Bois")  # fmt: skip
+# What the finished model is asked to go on with, for the reader of the log.
+PROMPTS = ("My fellow citizens, in the next four years we will", "The government has decided to", "She opened the door and")
 
 
 def read_corpus(folder: Path) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """(genre, text) documents for training and those kept aside: every fiftieth work by the hash of its id."""
-    train, held = [], []
+    train: list[tuple[str, str]] = []
+    held: list[tuple[str, str]] = []
     for shard in sorted(folder.glob("corpus-*.jsonl.gz")):
         with gzip.open(shard, "rt", encoding="utf-8") as lines:
             for line in lines:
@@ -73,7 +76,10 @@ def train_tokenizer(documents: list[tuple[str, str]], seed: int) -> PreTrainedTo
 
 def encode(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> np.ndarray:
     """All texts as one stream of uint16 ids, each behind its <|endoftext|>."""
-    parts = [np.array(e.ids, np.uint16) for i in range(0, len(texts), 256) for e in tokenizer.backend_tokenizer.encode_batch(texts[i : i + 256])]
+    parts = []
+    for start in range(0, len(texts), 256):
+        encoded = tokenizer.backend_tokenizer.encode_batch(texts[start : start + 256])
+        parts += [np.array(e.ids, np.uint16) for e in encoded]
     return np.concatenate(parts)
 
 
@@ -194,7 +200,8 @@ def main() -> None:
         if not file.exists():
             np.save(file, encode(tokenizer, texts))
         streams[name] = Stream(np.load(file), SEED + at)
-        print(f"{name}: {len(streams[name].ids):,} tokens, {sum(map(len, texts)) / len(streams[name].ids):.2f} characters each", flush=True)
+        tokens, characters = len(streams[name].ids), sum(map(len, texts))
+        print(f"{name}: {tokens:,} tokens, {characters / tokens:.2f} characters each", flush=True)
     model = pretrain(streams, args.work).eval().to(torch.bfloat16)
     args.out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(args.out)
@@ -202,10 +209,12 @@ def main() -> None:
     model = model.float()
     for name, genres in {"political": ("pol", "polbook"), "books": ("book",), "guides": ("gov",)}.items():
         texts = [text[:200_000] for genre, text in held if genre in genres]
-        print(f"bits per character on {len(texts)} unseen {name} documents: {bits_per_character(model, tokenizer, texts):.3f}", flush=True)
-    for prompt in ("My fellow citizens, in the next four years we will", "The government has decided to", "She opened the door and"):
+        bits = bits_per_character(model, tokenizer, texts)
+        print(f"bits per character on {len(texts)} unseen {name} documents: {bits:.3f}", flush=True)
+    for prompt in PROMPTS:
         ids = tokenizer(prompt, return_tensors="pt").input_ids
-        print(repr(tokenizer.decode(model.generate(ids, max_new_tokens=40, do_sample=False, repetition_penalty=1.2)[0], skip_special_tokens=True)))
+        written = model.generate(ids, max_new_tokens=40, do_sample=False, repetition_penalty=1.2)[0]
+        print(repr(tokenizer.decode(written, skip_special_tokens=True)))
 
 
 if __name__ == "__main__":

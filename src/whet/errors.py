@@ -1,12 +1,12 @@
 """The exception tree. Every error says where, what, and what to do; several problems are said at once.
 
-    WhetError                 exit 3: ours
-    └── UserError             exit 2: the user must change something
-        ├── RecipeError       a key, a value or a combination in the recipe
-        ├── DataError         a file, a row, a label
-        ├── ModelError        a base model or tokenizer that cannot be had or used
-        ├── RunError          a run folder that does not match, is locked, incomplete or damaged
-        └── Interrupted       exit 130: the user stopped it; says how to go on
+WhetError                 exit 3: ours
+└── UserError             exit 2: the user must change something
+    ├── RecipeError       a key, a value or a combination in the recipe
+    ├── DataError         a file, a row, a label
+    ├── ModelError        a base model or tokenizer that cannot be had or used
+    ├── RunError          a run folder that does not match, is locked, incomplete or damaged
+    └── Interrupted       exit 130: the user stopped it; says how to go on
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class Problem:
     do: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}. {self.do}".rstrip(". ") + "."
+        sentence = f"{self.where}: {self.what}. {self.do}".rstrip(". ")
+        return sentence if sentence.endswith(("?", "!")) else f"{sentence}."
 
 
 class WhetError(Exception):

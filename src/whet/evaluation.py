@@ -17,7 +17,7 @@ from whet.measure import baselines
 from whet.measure.calibration import Calibration, fit_temperature, label_mass, softmax
 from whet.measure.compare import compare, paired_difference
 from whet.measure.generation import generation_statistics, measure_generation
-from whet.measure.intervals import bootstrap, interval_unit
+from whet.measure.intervals import Groups, bootstrap, interval_unit
 from whet.measure.metrics import measure, statistics
 from whet.measure.reliability import reliability
 from whet.progress import Progress
@@ -25,6 +25,7 @@ from whet.recipe import Recipe
 
 Floats = NDArray[np.float64]
 Splits = Mapping[str, Sequence[Example]]
+Base = Callable[[], Reader]  # makes the model as it was before training, once it is needed
 BASELINE_NAMES = {
     "majority": "always the most frequent label",
     "tfidf": "TF-IDF + logistic regression",
@@ -42,7 +43,7 @@ class Judgement:
     predictions: list[dict[str, Any]]
 
 
-def judge_labels(recipe: Recipe, splits: Splits, tuned: Reader, base: Callable[[], Reader], progress: Progress) -> Judgement:
+def judge_labels(recipe: Recipe, splits: Splits, tuned: Reader, base: Base, progress: Progress) -> Judgement:
     """The Judgement of a `classify` run.
 
     Args:
@@ -84,7 +85,7 @@ def judge_labels(recipe: Recipe, splits: Splits, tuned: Reader, base: Callable[[
     return Judgement(evaluation, calibration, _label_rows(test, labels, after, scores, mass, others))
 
 
-def judge_answers(recipe: Recipe, splits: Splits, tuned: Reader, base: Callable[[], Reader], progress: Progress) -> Judgement:
+def judge_answers(recipe: Recipe, splits: Splits, tuned: Reader, base: Base, progress: Progress) -> Judgement:
     """The Judgement of a `generate` run: greedy answers against the targets, and against prompting the base model."""
     test, longest = splits["test"], recipe.evaluate.max_new_tokens
     targets, inputs = [e.target for e in test], [e.inputs for e in test]
@@ -106,12 +107,12 @@ def judge_answers(recipe: Recipe, splits: Splits, tuned: Reader, base: Callable[
     whole = judged(answers)
     table = {name: judged(found) for name, found in others.items()}
     best = max(table, key=lambda name: table[name]["rouge_l"], default=None)
-    verdict = f"ROUGE-L is {whole['rouge_l']:.3f} after fine-tuning."
+    verdict = f"ROUGE-L is {whole['rouge_l']:.3f} after fine-tuning"
     if best is not None:
-        verdict = f"ROUGE-L is {whole['rouge_l']:.3f} after fine-tuning, {table[best]['rouge_l']:.3f} for {BASELINE_NAMES[best]}."
+        verdict += f", {table[best]['rouge_l']:.3f} for {BASELINE_NAMES[best]}"
     evaluation = {
         "split": "test", **whole, "interval_unit": interval_unit(groups), "baselines": table,
-        "forgetting": _forgetting(tuned, base, progress), "verdict": verdict,
+        "forgetting": _forgetting(tuned, base, progress), "verdict": f"{verdict}.",
     }  # fmt: skip
     rows = [
         {"id": e.id, "text": e.text, "target": e.target, "answer": answer, "origin": e.to_json()["origin"], "group": e.group,
@@ -129,10 +130,11 @@ def _calibrate(validation: Sequence[Example], tuned: Reader, progress: Progress)
     return fit_temperature(_targets(validation, tuned.task.labels), scores, tuned.task.labels, split)
 
 
-def _baselines(recipe: Recipe, splits: Splits, tuned: Reader, base: Callable[[], Reader], progress: Progress) -> dict[str, Floats]:
+def _baselines(recipe: Recipe, splits: Splits, tuned: Reader, base: Base, progress: Progress) -> dict[str, Floats]:
     """Test probabilities (N, C) of everything the recipe wants to be compared with."""
     labels, train, test = tuned.task.labels, splits["train"], splits["test"]
-    y_train, found = _targets(train, labels), {}
+    y_train = _targets(train, labels)
+    found: dict[str, Floats] = {}
     for name in recipe.evaluate.baselines:
         if name == "majority":
             found[name] = baselines.majority(y_train, len(labels), len(test)).probabilities
@@ -165,21 +167,23 @@ def _demonstrations(recipe: Recipe, train: Sequence[Example], reader: Reader, te
     room = 1 if recipe.task.kind == "classify" else recipe.evaluate.max_new_tokens
     while shown and reader.max_length:
         need = len(reader.tokens.prompt(plain.prompt(reader.task, longest.inputs, shown)))
-        if need + max(room, max(len(reader.tokens.completion(plain.completion(e.target))) for e in shown)) + 8 <= reader.max_length:
+        answer = max(len(reader.tokens.completion(plain.completion(e.target))) for e in shown)
+        if need + max(room, answer) + 8 <= reader.max_length:
             break
         shown = shown[:-1]
     return shown
 
 
-def _forgetting(tuned: Reader, base: Callable[[], Reader], progress: Progress) -> dict[str, Any]:
+def _forgetting(tuned: Reader, base: Base, progress: Progress) -> dict[str, Any]:
     """What fine-tuning cost in general language: bits per character of plain English, before and after."""
     progress.start("reading plain English, before and after")
     text = (resources.files("whet.base") / "unseen.txt").read_text("utf-8")
     about = f"{len(text):,} characters of public-domain English"
-    return {"text": about, "base_bits_per_character": base().bits_per_character(text), "tuned_bits_per_character": tuned.bits_per_character(text)}
+    before, after = base().bits_per_character(text), tuned.bits_per_character(text)
+    return {"text": about, "base_bits_per_character": before, "tuned_bits_per_character": after}
 
 
-def _verdict(y: NDArray[np.int64], tuned: Floats, others: Mapping[str, Floats], groups: Sequence[str | None] | None, seed: int) -> str:
+def _verdict(y: NDArray[np.int64], tuned: Floats, others: Mapping[str, Floats], groups: Groups | None, seed: int) -> str:
     """One honest sentence: is the fine-tune better than the best of the rest, by macro F1, paired on the same examples?"""
     now = statistics(y, tuned)["macro_f1"]
     rows = np.arange(len(y))
@@ -207,8 +211,10 @@ def _label_rows(
     answers = {name: found.argmax(1) for name, found in others.items()}
     return [
         {
-            "id": e.id, "text": e.text, "target": e.target, "label": labels[int(p[i].argmax())], "probability": float(p[i].max()),
-            "scores": dict(zip(labels, map(float, p[i]), strict=True)), "raw_scores": dict(zip(labels, map(float, scores[i]), strict=True)),
+            "id": e.id, "text": e.text, "target": e.target,
+            "label": labels[int(p[i].argmax())], "probability": float(p[i].max()),
+            "scores": dict(zip(labels, map(float, p[i]), strict=True)),
+            "raw_scores": dict(zip(labels, map(float, scores[i]), strict=True)),
             "label_mass": float(mass[i]), "origin": e.to_json()["origin"], "group": e.group,
             "baselines": {name: labels[int(found[i])] for name, found in answers.items()},
         }

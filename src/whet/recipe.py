@@ -51,16 +51,24 @@ class Data(Section):
     input: tuple[str, ...] = Field(description="the column (or list of columns) that the model reads", min_length=1)
     target: str = Field(description="the column that it must answer")
     group: str | None = Field(None, description="a column whose rows never straddle two splits (a speech, an author)")
-    label_names: dict[str, str] = Field(default_factory=dict, description="what a cell of the target column is called as a label")
+    label_names: dict[str, str] = Field(
+        default_factory=dict, description="what a cell of the target column is called as a label"
+    )
     validation_path: str | None = Field(None, description="a file of its own for validation, instead of a share of `path`")
     test_path: str | None = Field(None, description="a file of its own for the test split, instead of a share of `path`")
     validation_fraction: float = Field(0.1, description="share of the examples for validation", gt=0, lt=0.5)
     test_fraction: float = Field(0.2, description="share of the examples for the test split", gt=0, lt=0.9)
     encoding: str | None = Field(None, description="the text encoding, where it is not UTF-8 and no byte-order mark says it")
-    delimiter: str | None = Field(None, description="the column separator, where it should not be found by itself", max_length=1)
-    header: bool = Field(True, description="does the first row of a CSV or TSV file name the columns? If not: column_1, column_2, ...")
+    delimiter: str | None = Field(
+        None, description="the column separator, where it should not be found by itself", max_length=1
+    )
+    header: bool = Field(
+        True, description="does the first row of a CSV or TSV file name the columns? If not: column_1, column_2, ..."
+    )
     split: str = Field("train", description="the split of a Hub data set that `path` names")
-    near_duplicate_threshold: float = Field(0.8, description="Jaccard similarity from which two texts are the same for a leak", gt=0, le=1)
+    near_duplicate_threshold: float = Field(
+        0.8, description="Jaccard similarity from which two texts are the same for a leak", gt=0, le=1
+    )
 
     @field_validator("input", mode="before")
     @classmethod
@@ -104,8 +112,12 @@ class Train(Section):
     too_long: Literal["error", "drop", "truncate"] = Field(
         "error", description="what happens to a longer example: refuse, drop it, or cut the end of its input; each is listed"
     )
-    eval_steps: int | None = Field(None, description="score validation every so many steps too, not only after each epoch", ge=1)
-    save_steps: int | None = Field(None, description="write a checkpoint every so many steps too, not only after each epoch", ge=1)
+    eval_steps: int | None = Field(
+        None, description="score validation every so many steps too, not only after each epoch", ge=1
+    )
+    save_steps: int | None = Field(
+        None, description="write a checkpoint every so many steps too, not only after each epoch", ge=1
+    )
     bf16: bool = Field(False, description="bfloat16 arithmetic in the forward pass (autocast); weights stay float32")
     gradient_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
 
@@ -186,7 +198,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise RecipeError(Problem(str(path), "there is no such recipe", "Write one with `whet new NAME --from TABLE`")) from None
+        do = "Write one with `whet new NAME --from TABLE`"
+        raise RecipeError(Problem(str(path), "there is no such recipe", do)) from None
     except IsADirectoryError:
         raise RecipeError(Problem(str(path), "this is a folder, not a recipe", "Name the .toml file in it")) from None
     except UnicodeDecodeError as error:
@@ -232,7 +245,8 @@ def _problem(where: str, error: Any) -> Problem:
     if error["type"] == "value_error":
         return Problem(place, str(error["ctx"]["error"]), "")
     message = error["msg"][0].lower() + error["msg"][1:]
-    return Problem(place, f"{error['input']!r} does not do: {message}", f"It is {_help(section, key)}" if _help(section, key) else "")
+    meant = _help(section, key)
+    return Problem(place, f"{error['input']!r} does not do: {message}", f"It is {meant}" if meant else "")
 
 
 def _help(section: str, key: str) -> str:
@@ -264,7 +278,8 @@ def _override(values: dict[str, Any], text: str) -> None:
     key, sign, raw = text.partition("=")
     parts = key.strip().split(".")
     if not sign or not all(parts):
-        raise RecipeError(Problem(f"--set {text}", "it is not of the form key=value", "Write it as in --set train.learning_rate=1e-4"))
+        do = "Write it as in --set train.learning_rate=1e-4"
+        raise RecipeError(Problem(f"--set {text}", "it is not of the form key=value", do))
     try:
         value = tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:

@@ -1,4 +1,4 @@
-"""The Run: one folder on disk. Everything that is written to it is written beside, fsynced and renamed; one writer at a time."""
+"""The Run: one folder on disk. All that is written to it is written beside, fsynced and renamed; one writer at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from whet.errors import Problem, RunError
 from whet.example import Drop, Example, Task
 from whet.measure.calibration import Calibration
 from whet.recipe import Recipe, load
-
 
 
 class Run:
@@ -71,7 +70,11 @@ class Run:
         before, now = self.recipe.settings(), recipe.settings()
         elsewhere = "Use another folder with --out, or undo the change"
         problems = [
-            Problem(f"{self.path}, {key}", f"this run was begun with {before.get(key)!r}, the recipe now says {now.get(key)!r}", elsewhere)
+            Problem(
+                f"{self.path}, {key}",
+                f"this run was begun with {before.get(key)!r}, the recipe now says {now.get(key)!r}",
+                elsewhere,
+            )
             for key in sorted(before.keys() | now.keys())
             if before.get(key) != now.get(key)
         ]
@@ -98,7 +101,8 @@ class Run:
             except OSError:
                 file.seek(0)
                 holder = file.read().strip() or "another process"
-                raise RunError(Problem(str(self.path), f"{holder} is working on this run", "Wait for it, or end it")) from None
+                what = f"{holder} is working on this run"
+                raise RunError(Problem(str(self.path), what, "Wait for it, or end it")) from None
             file.truncate(0)
             file.write(f"process {os.getpid()}")
             file.flush()
@@ -147,7 +151,8 @@ class Run:
             verb = {"calibration.json": "evaluate", "evaluation.json": "evaluate"}.get(name, "prepare")
             raise RunError(Problem(f"{self.path}", f"{name} is not there yet", f"Run `whet {verb}` first")) from None
         except json.JSONDecodeError as error:
-            raise RunError(Problem(f"{self.path / name}", f"it is damaged ({error})", "Delete it and run the stage again")) from None
+            what = f"it is damaged ({error})"
+            raise RunError(Problem(f"{self.path / name}", what, "Delete it and run the stage again")) from None
 
     def read_lines(self, name: str) -> list[dict[str, Any]]:
         """The records of a JSONL file of the run; [] if it is not there. A last line that a kill cut short is no record."""

@@ -1,7 +1,7 @@
 """The table of contents. Each verb of whet is one function here, and each reads as what it does.
 
-    check → prepare → train → evaluate → report          run = all of them
-                 ↘ show                 ↘ predict
+check → prepare → train → evaluate → report          run = all of them
+             ↘ show                 ↘ predict
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ def evaluate(run: Run, progress: Progress | None = None) -> dict[str, Any]:
             return run.read_json("evaluation.json")
         progress.start("loading the fine-tuned model")
         tokens = tokenizers.load(recipe.model.base)
-        open_reader = partial(reader.Reader, task=run.task, tokens=tokens, batch_size=recipe.evaluate.batch_size, max_length=tokens.max_length)
+        size, longest = recipe.evaluate.batch_size, tokens.max_length
+        open_reader = partial(reader.Reader, task=run.task, tokens=tokens, batch_size=size, max_length=longest)
         tuned, base = open_reader(model.load_result(run)), cache(lambda: open_reader(model.load_base(recipe)))
         splits = {split: run.examples(split) for split in ("train", "validation", "test")}
         judge = evaluation.judge_labels if recipe.task.kind == "classify" else evaluation.judge_answers
@@ -136,8 +137,8 @@ def predict(run: Run, paths: Sequence[Path], progress: Progress | None = None) -
     for document in found:
         answers = reader.read_passages(asked, [p.text for p in document.passages], run.recipe.data.input, calibrate, progress)
         for number, (passage, answer) in enumerate(zip(document.passages, answers, strict=True), 1):
-            place = {"document": document.name, "start": passage.start, "end": passage.end}
-            yield Prediction(f"{document.name}:{number}", passage.text, *answer, **place)
+            id_ = f"{document.name}:{number}"
+            yield Prediction(id_, passage.text, *answer, document=document.name, start=passage.start, end=passage.end)
 
 
 def report(run: Run) -> Path:

@@ -37,21 +37,25 @@ def build_parser() -> argparse.ArgumentParser:
             add(sub)
         sub.set_defaults(verb=lambda args: getattr(import_module("whet.cli.verbs"), name)(args))
 
+    recipe, run, given = _positional("recipe", RECIPE), _positional("source", RUN), _positional("source", EITHER)
     verb("demo", "train and check a promise detector on embedded data, then read a speech with it", _out, _json)
     verb("new", "write a recipe for a table, guessing its columns", _name, _from, _force)
-    verb("check", "check a recipe and its data; write nothing", _positional("recipe", RECIPE), _set, _json)
-    verb("prepare", "read, clean and split the data into a run folder", _positional("recipe", RECIPE), _out, _set, _json)
-    verb("show", "show the exact tokens of an example, those that carry loss marked", _positional("source", EITHER), _number, _split, _out, _set, _json)
-    verb("train", "train, or go on training", _positional("source", EITHER), _out, _set, _json)
-    verb("evaluate", "calibrate, measure on the test split, compare with the baselines", _positional("source", EITHER), _out, _set, _json)
-    verb("predict", "label every sentence of documents", _positional("source", RUN), _documents, _output, _json)
-    verb("report", "write report.html", _positional("source", EITHER), _out, _set, _json)
-    verb("run", "the whole way: prepare, train, evaluate, report", _positional("recipe", RECIPE), _out, _set, _json)
+    verb("check", "check a recipe and its data; write nothing", recipe, _set, _json)
+    verb("prepare", "read, clean and split the data into a run folder", recipe, _out, _set, _json)
+    verb("show", "show the exact tokens of an example, those that carry loss marked", given, _number, _split, _out, _set, _json)
+    verb("train", "train, or go on training", given, _out, _set, _json)
+    verb("evaluate", "calibrate, measure on the test split, compare with the baselines", given, _out, _set, _json)
+    verb("predict", "label every sentence of documents", run, _documents, _output, _json)
+    verb("report", "write report.html", given, _out, _set, _json)
+    verb("run", "the whole way: prepare, train, evaluate, report", recipe, _out, _set, _json)
     return parser
 
 
 def _positional(name: str, help_: str) -> Callable[[argparse.ArgumentParser], None]:
-    return lambda p: p.add_argument(name, type=Path, metavar=name.upper(), help=help_) and None
+    def add(p: argparse.ArgumentParser) -> None:
+        p.add_argument(name, type=Path, metavar=name.upper(), help=help_)
+
+    return add
 
 
 def _out(p: argparse.ArgumentParser) -> None:
@@ -72,7 +76,8 @@ def _name(p: argparse.ArgumentParser) -> None:
 
 
 def _from(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--from", type=Path, required=True, metavar="TABLE", dest="table", help="a CSV, TSV, JSONL, JSON or Parquet file")
+    help_ = "a CSV, TSV, JSONL, JSON or Parquet file"
+    p.add_argument("--from", type=Path, required=True, metavar="TABLE", dest="table", help=help_)
 
 
 def _force(p: argparse.ArgumentParser) -> None:

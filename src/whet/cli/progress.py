@@ -48,8 +48,8 @@ class Bar:
     def __init__(self) -> None:
         self.drawn = Progress(
             SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), BarColumn(bar_width=24),
-            TextColumn("{task.fields[count]}"), _Rate(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("[dim]{task.fields[note]}"),
-            console=Console(stderr=True, highlight=False),
+            TextColumn("{task.fields[count]}"), _Rate(), TimeElapsedColumn(), TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[note]}"), console=Console(stderr=True, highlight=False),
         )  # fmt: skip
         self._task: Task | None = None
 
@@ -65,7 +65,7 @@ class Bar:
             return
         done = int(self._task.completed) + count
         shown = f"{done}/{int(self._task.total)}" if self._task.total and self._task.fields["unit"] else ""
-        self.drawn.update(self._task.id, advance=count, count=shown, **({"note": note} if note else {}))
+        self.drawn.update(self._task.id, advance=count, count=shown, note=note or self._task.fields["note"])
 
     def say(self, line: str) -> None:
         """A sentence above the bars."""

@@ -65,7 +65,8 @@ def check(args: Namespace) -> int:
 def prepare(args: Namespace) -> int:
     """Makes the run folder and its dataset."""
     made = _prepared(args)
-    return _tell(args, made, {"run": str(made.path), **made.manifest["dataset"]}, terminal.dropped_summary(made.manifest["dataset"]))
+    summary = made.manifest["dataset"]
+    return _tell(args, made, {"run": str(made.path), **summary}, terminal.dropped_summary(summary))
 
 
 def show(args: Namespace) -> int:
@@ -85,8 +86,9 @@ def train(args: Namespace) -> int:
     with showing() as progress:
         made = stages.train(_run_of(args), progress)
     training = made.manifest["training"]
-    best = f"best after step {training['best_step']} of {training['steps']} (validation {training['best_validation_nll']:.3f} nats a token)"
-    return _tell(args, made, {"run": str(made.path), **training}, f"{made.path}: trained; {best}")
+    best, nll = training["best_step"], training["best_validation_nll"]
+    said = f"trained; best after step {best} of {training['steps']} (validation {nll:.3f} nats a token)"
+    return _tell(args, made, {"run": str(made.path), **training}, f"{made.path}: {said}")
 
 
 def evaluate(args: Namespace) -> int:
@@ -155,7 +157,8 @@ def _tell(args: Namespace, made: Run, data: Mapping[str, Any], text: Any) -> int
 
 def _print_result(made: Run) -> None:
     """The data, the figures and where the report is."""
-    data, figures = terminal.dropped_summary(made.manifest["dataset"]), terminal.evaluation_table(made.read_json("evaluation.json"))
+    data = terminal.dropped_summary(made.manifest["dataset"])
+    figures = terminal.evaluation_table(made.read_json("evaluation.json"))
     console(sys.stdout).print(data, "", figures, "", f"Report: {made.path / 'report.html'}", sep="\n")
 
 

@@ -13,7 +13,7 @@ from whet.data import tokens as tokenizers
 from whet.data.clean import clean
 from whet.data.examples import to_examples
 from whet.data.read import read_rows
-from whet.data.split import Splits, split
+from whet.data.split import split
 from whet.data.table import Sifted
 from whet.example import Drop, Example, Task
 from whet.recipe import EMBEDDED_DATA, Recipe
@@ -82,16 +82,18 @@ def read(recipe: Recipe) -> tuple[dict[str, _Part], tuple[str, ...]]:
     Where the recipe names no labels, those of `path` are the labels of all.
     """
     labels: tuple[str, ...] = recipe.task.labels
+    data, kind = recipe.data, recipe.task.kind
     parts = {}
     for key, name in paths(recipe).items():
-        data = recipe.data
-        table = read_rows(_location(name), encoding=data.encoding, delimiter=data.delimiter, header=data.header, split=data.split)
+        place = _location(name)
+        table = read_rows(place, encoding=data.encoding, delimiter=data.delimiter, header=data.header, split=data.split)
         made = to_examples(
-            table, input=data.input, target=data.target, group=data.group, labels=labels, label_names=data.label_names, kind=recipe.task.kind
+            table, input=data.input, target=data.target, group=data.group,
+            labels=labels, label_names=data.label_names, kind=kind,
         )  # fmt: skip
-        if recipe.task.kind == "classify" and not labels:
+        if kind == "classify" and not labels:
             labels = tuple(sorted({e.target for e in made.examples}))
-        cleaned = clean(made.examples, kind=recipe.task.kind)
+        cleaned = clean(made.examples, kind=kind)
         parts[key] = _Part(table.read, Sifted(cleaned.examples, [*made.drops, *cleaned.drops], [*made.notes, *cleaned.notes]))
     return parts, labels
 
@@ -104,8 +106,11 @@ def paths(recipe: Recipe) -> dict[str, str]:
 
 def hashes(recipe: Recipe) -> dict[str, dict[str, Any]]:
     """SHA-256 and size of each data file, by its name in the recipe; a Hub id has none."""
-    files = {name: Path(_location(name)) for name in paths(recipe).values()}
-    return {n: {"sha256": file_hash(f), "bytes": f.stat().st_size} if f.is_file() else {"sha256": None} for n, f in files.items()}
+
+    def fingerprint(file: Path) -> dict[str, Any]:
+        return {"sha256": file_hash(file), "bytes": file.stat().st_size} if file.is_file() else {"sha256": None}
+
+    return {name: fingerprint(Path(_location(name))) for name in paths(recipe).values()}
 
 
 def _location(name: str) -> str:

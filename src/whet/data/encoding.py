@@ -44,6 +44,9 @@ def text_encoding(path: Path, declared: str | None = None, remedy: str = IN_RECI
     with path.open("rb") as file:
         head = file.read(4096)
     mark = next((codec for bom, codec in _MARKS if head.startswith(bom)), None)
+    if head.startswith(b"PK\x03\x04"):
+        what = "this is a packed archive or a spreadsheet program's own file, whatever its name says"
+        raise DataError(Problem(path.name, what, "Save the sheet as CSV (UTF-8), or unpack the archive"))
     if declared is None:
         if mark is None:
             _refuse_bare_utf16(path, head, remedy)
@@ -87,6 +90,15 @@ def read_lines(path: Path, codec: str, row_at: Callable[[str], int] | None, reme
                     while (rest := file.readline(MAX_LINE_CHARS)) and not rest.endswith(("\n", "\r")):
                         pass
                 yield Line(number, text, is_cut)
+    except UnicodeError:
+        raise _undecodable(path, codec, row_at, remedy) from None
+
+
+def read_text(path: Path, codec: str, row_at: Callable[[str], int] | None = None, remedy: str = IN_RECIPE) -> str:
+    """The whole text of a file, decoded strictly, line ends and all. Arguments and errors are those of `read_lines`."""
+    try:
+        with path.open(encoding=codec, errors="strict", newline="") as file:
+            return file.read()
     except UnicodeError:
         raise _undecodable(path, codec, row_at, remedy) from None
 

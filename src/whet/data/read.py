@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ DELIMITED = (".csv", ".tsv", ".tab")
 JSON_LINES = (".jsonl", ".ndjson")
 COLUMNAR = (".parquet", ".arrow", ".feather")
 FORMATS = (*DELIMITED, *JSON_LINES, ".json", *COLUMNAR)
+HUB_TIMEOUT_SECONDS = 10
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -85,24 +87,39 @@ def table_from_dataset(dataset: Any, source: str) -> Table:
 
 
 def _read_hub(name: str, split: str) -> Table:
-    """The Table of a data set on the Hugging Face Hub, or of its local copy."""
-    offline = "Download it where there is a network, save it as JSONL or Parquet, and give that file as `path`"
-    try:
-        import datasets
+    """The Table of a data set on the Hugging Face Hub, or of its local copy where the Hub cannot be reached."""
+    import datasets
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
 
+    # Asked first, because without a network the library tries for half a minute before it looks at its own cache.
+    was_offline = is_offline = datasets.config.HF_HUB_OFFLINE
+    try:
+        HfApi().dataset_info(name, timeout=HUB_TIMEOUT_SECONDS)
+    except HfHubHTTPError as error:
+        if error.response is not None and error.response.status_code < 500:
+            what = f"there is no such file, and the Hub refused it ({error.response.status_code}: unknown, private or gated)"
+            raise DataError(Problem(name, what, "Check the spelling and your access token")) from None
+        is_offline = True
+    except Exception:  # network, DNS, proxy and settings fail with a dozen types from three libraries
+        is_offline = True
+    try:
+        datasets.config.HF_HUB_OFFLINE = is_offline
         dataset = datasets.load_dataset(name, split=split)
-    except ImportError:
-        raise DataError(
-            Problem(name, "reading from the Hub needs the package `datasets`, which is not installed", offline)
-        ) from None
     except ValueError as error:
-        # An unknown split or configuration; the library's own words name those that exist.
+        # An unknown split or configuration: the library's own words name those that exist.
         raise DataError(Problem(name, " ".join(str(error).split()).rstrip("."), "Name one that exists")) from error
     except Exception as error:
-        # Network, DNS, proxy, hub and cache faults come as a dozen types from three libraries: all mean the same to the user.
-        reason = f"there is no such file, and no such data set could be had from the Hub ({type(error).__name__})"
-        raise DataError(Problem(name, reason, offline)) from error
-    return table_from_dataset(dataset, name)
+        what = (
+            f"there is no such file, and no such data set could be had from the Hub or its local copy ({type(error).__name__})"
+        )
+        do = "Download it where there is a network, save it as JSONL or Parquet, and give that file as `path`"
+        raise DataError(Problem(name, what, do)) from error
+    finally:
+        datasets.config.HF_HUB_OFFLINE = was_offline
+    table = table_from_dataset(dataset, name)
+    local = f"{name}: the Hub cannot be reached; this is the local copy."
+    return replace(table, notes=(*table.notes, local)) if is_offline else table
 
 
 def _no_such_file(file: Path) -> Problem:

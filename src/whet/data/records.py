@@ -8,14 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whet.data.encoding import count_line_ends, read_lines, text_encoding
-from whet.data.table import MAX_CELL_CHARS, Row, Table, bad_row, cell_fault, header_problems
+from whet.data.encoding import count_line_ends, read_lines, read_text, text_encoding
+from whet.data.table import Row, Table, bad_row, cell_fault, header_problems
 from whet.errors import DataError, Problem
 from whet.example import Drop
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+MAX_JSON_BYTES = 2**30
 WRONG_FILE = "Check that it is the right file"
 
 
@@ -64,7 +65,9 @@ def read_json(path: Path, *, source: str, encoding: str | None = None) -> Table:
         DataError: the file is not text, not JSON, or not of this form.
     """
     codec = text_encoding(path, encoding)
-    text = "".join(line.text for line in read_lines(path, codec, lambda before: count_line_ends(before) + 1))
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise DataError(Problem(source, "it is larger than 1 GiB", "Save it as JSONL, which is read line by line"))
+    text = read_text(path, codec)
     try:
         content = _loads(text)
     except json.JSONDecodeError as error:
@@ -203,8 +206,6 @@ def _as_text(value: Any) -> str | None:
 
 def _loads(text: str) -> Any:
     """The JSON value in a text; a key that stands twice in an object is an error, because one of its values would be lost."""
-    if len(text) > MAX_CELL_CHARS * 1024:
-        raise ValueError("it is larger than 1 GiB; save it as JSONL, which is read line by line")
     return json.loads(text, parse_float=_Decimal, object_pairs_hook=_object)
 
 

@@ -39,7 +39,8 @@ class Tokens:
         from tokenizers import Tokenizer
 
         if not (folder / "tokenizer.json").is_file():
-            raise ModelError(Problem(f"[model] base {base}", "it has no tokenizer.json", "Name a model that has one (a fast tokenizer)"))
+            do = "Name a model that has one (a fast tokenizer)"
+            raise ModelError(Problem(f"[model] base {base}", "it has no tokenizer.json", do))
         self.folder, self.base = folder, base
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
@@ -92,27 +93,30 @@ def base_folder(base: str, files: Sequence[str]) -> Path:
         return Path(str(resources.files("whet.base") / "whetstone"))
     if Path(base).is_dir():
         return Path(base)
+    where = f"[model] base {base}"
     if Path(base).is_absolute() or base.startswith(".") or base.count("/") > 1:
-        raise ModelError(Problem(f"[model] base {base}", "there is no such folder", "Mend the path, or name a Hub id as owner/name"))
+        raise ModelError(Problem(where, "there is no such folder", "Mend the path, or name a Hub id as owner/name"))
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    offline = f"Download it where there is a network and set base to its folder, or leave base out for the embedded {EMBEDDED_BASE}"
     try:
         return Path(snapshot_download(base, allow_patterns=list(files)))
     except HFValidationError:
-        raise ModelError(Problem(f"[model] base {base}", "it is neither a folder nor a Hub id", "Write owner/name, or a path")) from None
+        raise ModelError(Problem(where, "it is neither a folder nor a Hub id", "Write owner/name, or a path")) from None
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no answer"
         what = f"the Hub refused it ({status}: unknown, private or gated)"
-        raise ModelError(Problem(f"[model] base {base}", what, "Check the spelling and your access token")) from None
+        raise ModelError(Problem(where, what, "Check the spelling and your access token")) from None
     except (LocalEntryNotFoundError, OSError):
-        raise ModelError(Problem(f"[model] base {base}", "the Hub cannot be reached and the model is not in the local cache", offline)) from None
+        what = "the Hub cannot be reached and the model is not in the local cache"
+        instead = f"set base to its folder, or leave base out for the embedded {EMBEDDED_BASE}"
+        raise ModelError(Problem(where, what, f"Download it where there is a network and {instead}")) from None
 
 
 def encode(example: Example, task: Task, tokens: Tokens) -> Encoded:
     """The ids of one example: those of its prompt, then those of its completion and the end token."""
-    return Encoded(example.id, tokens.prompt(plain.prompt(task, example.inputs)), tokens.completion(plain.completion(example.target)))
+    prompt, completion = plain.prompt(task, example.inputs), plain.completion(example.target)
+    return Encoded(example.id, tokens.prompt(prompt), tokens.completion(completion))
 
 
 def fit(
@@ -133,14 +137,16 @@ def fit(
         elif too_long == "truncate":
             cut = _cut(example, task, tokens, max_length)
             lost = len(example.text) - len(cut.text)
-            drops.append(Drop(example.origin, "truncated", f"{length} tokens; the last {lost} characters of its input were cut", example.text))
+            detail = f"{length} tokens; the last {lost} characters of its input were cut"
+            drops.append(Drop(example.origin, "truncated", detail, example.text))
             kept.append(cut)
         else:
             over.append((length, example))
     if over and too_long == "error":
         longest, example = max(over, key=lambda pair: pair[0])
         what = f"{len(over)} examples are longer than {max_length} tokens; this one has {longest}"
-        raise DataError(Problem(str(example.origin), what, 'Raise [train] max_length, or set [train] too_long to "truncate" or "drop"'))
+        do = 'Raise [train] max_length, or set [train] too_long to "truncate" or "drop"'
+        raise DataError(Problem(str(example.origin), what, do))
     drops += [Drop(e.origin, "too_long", f"{n} tokens, more than {max_length}", e.text) for n, e in over]
     return kept, drops
 

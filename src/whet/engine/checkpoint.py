@@ -44,6 +44,12 @@ class State:
         """The validation with the lowest NLL, the earliest of equals."""
         return min(self.validations, key=lambda v: (v.nll, v.step), default=None)
 
+    @property
+    def chosen(self) -> Validation:
+        """The best validation of a run that has had one; a finished run has, for its last step is always validated."""
+        assert self.best is not None, "no step of this run has been validated yet"
+        return self.best
+
 
 class Checkpoints:
     """The checkpoints of one run. The best one and the newest two are kept."""
@@ -68,7 +74,7 @@ class Checkpoints:
 
     def newest(self) -> tuple[State | None, list[str]]:
         """The newest checkpoint that is whole, with its best one whole too; and a sentence for each that was passed over."""
-        passed = []
+        passed: list[str] = []
         for path in sorted(self.folder.glob("step-*"), reverse=True):
             damage = self._damage(path)
             if damage is None:
@@ -92,7 +98,8 @@ class Checkpoints:
         weights = load_file(path / "weights.safetensors")
         trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
         if weights.keys() != trained.keys() or any(weights[n].shape != p.shape for n, p in trained.items()):
-            raise RunError(Problem(str(path), "it holds other weights than this recipe trains", "Use another folder with --out"))
+            what = "it holds other weights than this recipe trains"
+            raise RunError(Problem(str(path), what, "Use another folder with --out"))
         with torch.no_grad():
             for name, parameter in trained.items():
                 parameter.copy_(weights[name])

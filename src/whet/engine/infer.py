@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from whet.data.tokens import Encoded
+from whet.engine.batches import Batch, collate
+
+if TYPE_CHECKING:
+    from transformers import DynamicCache
 
 Ids = Sequence[int]
 Tick = Callable[[int], None]
@@ -21,7 +26,12 @@ Tick = Callable[[int], None]
 
 @torch.inference_mode()
 def label_scores(
-    model: torch.nn.Module, prompts: Sequence[Ids], labels: Sequence[Ids], padding: int, batch_size: int, tick: Tick = lambda n: None
+    model: torch.nn.Module,
+    prompts: Sequence[Ids],
+    labels: Sequence[Ids],
+    padding: int,
+    batch_size: int,
+    tick: Tick = lambda n: None,
 ) -> np.ndarray:
     """log P(label | prompt) for every prompt and label: (N, C), float64.
 
@@ -58,16 +68,19 @@ class _Prefix:
         self.length = len(ids)
         self.cache = model(input_ids=torch.tensor([list(ids)], device=device), use_cache=True, logits_to_keep=1).past_key_values
         # Only a plain cache can be lent and cut back: sliding windows and recurrent states have forgotten the past.
-        self.reusable = isinstance(self.cache, DynamicCache) and all(type(l).__name__ == "DynamicLayer" for l in self.cache.layers)
+        is_dynamic = isinstance(self.cache, DynamicCache)
+        self.reusable = is_dynamic and all(type(layer).__name__ == "DynamicLayer" for layer in self.cache.layers)
 
-    def lend(self, rows: int) -> object:
+    def lend(self, rows: int) -> DynamicCache:
         """A copy of the cache for `rows` rows."""
         lent = copy.deepcopy(self.cache)
         lent.batch_repeat_interleave(rows)
         return lent
 
 
-def _batch_scores(model: torch.nn.Module, prefix: _Prefix | None, tails: list[Ids], labels: Sequence[Ids], padding: int) -> np.ndarray:
+def _batch_scores(
+    model: torch.nn.Module, prefix: _Prefix | None, tails: list[Ids], labels: Sequence[Ids], padding: int
+) -> np.ndarray:
     """(B, C) label scores of one batch, whose prompts go on from the prefix with `tails`."""
     if prefix is None:
         return _plain_scores(model, tails, labels, padding)
@@ -81,7 +94,9 @@ def _batch_scores(model: torch.nn.Module, prefix: _Prefix | None, tails: list[Id
     ids, mask = ids.to(device), mask.to(device)
     positions = (mask.cumsum(1) - 1).clamp(min=0)[:, known:]
     cache = prefix.lend(len(tails))
-    first = model(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    first = model(
+        input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
+    )
     first_logs = first.logits[:, -1].float().log_softmax(-1)
     scores = np.empty((len(tails), len(labels)))
     for c, label in enumerate(labels):
@@ -90,7 +105,9 @@ def _batch_scores(model: torch.nn.Module, prefix: _Prefix | None, tails: list[Id
             fed = torch.tensor([list(label[:-1])] * len(tails), device=device)
             grown = torch.cat([mask, torch.ones_like(fed)], 1)
             places = positions[:, -1:] + torch.arange(1, len(label), device=device)
-            logits = model(input_ids=fed, attention_mask=grown, position_ids=places, past_key_values=cache, use_cache=True).logits
+            logits = model(
+                input_ids=fed, attention_mask=grown, position_ids=places, past_key_values=cache, use_cache=True
+            ).logits
             cache.crop(1 - len(label))  # the next label starts from the prompt again
             wanted = torch.tensor(list(label[1:]), device=device).expand(len(tails), -1)
             total += logits.float().log_softmax(-1).gather(-1, wanted[..., None]).squeeze(-1).double().sum(1)
@@ -100,8 +117,6 @@ def _batch_scores(model: torch.nn.Module, prefix: _Prefix | None, tails: list[Id
 
 def _plain_scores(model: torch.nn.Module, prompts: list[Ids], labels: Sequence[Ids], padding: int) -> np.ndarray:
     """The same with one padded forward pass per label: for models whose cache cannot be cut back."""
-    from whet.engine.batches import collate
-
     device = next(model.parameters()).device
     columns = []
     for label in labels:
@@ -110,7 +125,7 @@ def _plain_scores(model: torch.nn.Module, prompts: list[Ids], labels: Sequence[I
     return np.stack(columns, 1)
 
 
-def row_nats(model: torch.nn.Module, batch: object) -> torch.Tensor:
+def row_nats(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Nats of each row's answer: (B,), float64."""
     kept = batch.targets.shape[1]
     logits = model(
@@ -121,10 +136,10 @@ def row_nats(model: torch.nn.Module, batch: object) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def answer_nats(model: torch.nn.Module, rows: Sequence[Encoded], padding: int, batch_size: int, tick: Tick = lambda n: None) -> float:
+def answer_nats(
+    model: torch.nn.Module, rows: Sequence[Encoded], padding: int, batch_size: int, tick: Tick = lambda n: None
+) -> float:
     """Nats of all answers, summed over rows and tokens."""
-    from whet.engine.batches import collate
-
     model.eval()
     device = next(model.parameters()).device
     ordered = sorted(rows, key=len)
@@ -138,7 +153,13 @@ def answer_nats(model: torch.nn.Module, rows: Sequence[Encoded], padding: int, b
 
 @torch.inference_mode()
 def greedy_answers(
-    model: torch.nn.Module, prompts: Sequence[Ids], end: int, padding: int, max_new_tokens: int, batch_size: int, tick: Tick = lambda n: None
+    model: torch.nn.Module,
+    prompts: Sequence[Ids],
+    end: int,
+    padding: int,
+    max_new_tokens: int,
+    batch_size: int,
+    tick: Tick = lambda n: None,
 ) -> list[list[int]]:
     """The greedy continuation of each prompt up to its end token (not included), in the prompts' order."""
     model.eval()
@@ -150,7 +171,7 @@ def greedy_answers(
         width = max(len(prompts[i]) for i in rows)
         ids = torch.tensor([[padding] * (width - len(prompts[i])) + list(prompts[i]) for i in rows], device=device)
         mask = torch.tensor([[0] * (width - len(prompts[i])) + [1] * len(prompts[i]) for i in rows], device=device)
-        written = model.generate(
+        written = model.generate(  # type: ignore[operator]  # torch types a model's attributes as tensors
             input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1,
             eos_token_id=end, pad_token_id=padding,
         )[:, width:].tolist()  # fmt: skip

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator  # type: ignore[import-untyped]
 
 from whet.data.tokens import Encoded
 from whet.engine.batches import Timetable, collate
@@ -49,7 +50,7 @@ def train(model: torch.nn.Module, course: Course, progress: Progress) -> State:
     """
     settings, steps = course.timetable.train, course.timetable.steps
     if settings.gradient_checkpointing:
-        model.activation_checkpointing_enable()
+        model.activation_checkpointing_enable()  # type: ignore[operator]  # torch types a model's attributes as tensors
     accelerator = Accelerator()
     model, optimizer = accelerator.prepare(model, build_optimizer(model, settings))
     checkpoints = Checkpoints(course.folder / "checkpoints")
@@ -59,7 +60,7 @@ def train(model: torch.nn.Module, course: Course, progress: Progress) -> State:
     with _Log(course.folder / "metrics.jsonl", state.step) as log, _stop_signal() as stopped:
         while state.step < steps:
             began = time.monotonic()
-            line = _step(model, optimizer, accelerator, course, state.step)
+            line: dict[str, Any] = _step(model, optimizer, accelerator, course, state.step)
             state = replace(state, step=state.step + 1, tokens=state.tokens + int(line["tokens"]))
             if not math.isfinite(line["loss"]):
                 what = f"the loss is {line['loss']} at step {state.step}"
@@ -67,7 +68,7 @@ def train(model: torch.nn.Module, course: Course, progress: Progress) -> State:
             if course.timetable.ends_epoch(state.step) or (settings.eval_steps and state.step % settings.eval_steps == 0):
                 nll, accuracy = course.validate(model)
                 state = replace(state, validations=(*state.validations, Validation(state.step, nll, accuracy)))
-                line |= {"validation_nll": nll, "validation_accuracy": accuracy, "best": state.best.step == state.step}
+                line |= {"validation_nll": nll, "validation_accuracy": accuracy, "best": state.chosen.step == state.step}
             state = replace(state, seconds=state.seconds + time.monotonic() - began)
             log.write({"step": state.step, "epoch": state.step / course.timetable.steps_per_epoch, **line,
                        "tokens": state.tokens, "seconds": round(state.seconds, 3), "peak_bytes": _peak_bytes()})  # fmt: skip
@@ -77,7 +78,7 @@ def train(model: torch.nn.Module, course: Course, progress: Progress) -> State:
             if stopped() and state.step < steps:
                 what = f"stopped after step {state.step} of {steps}; a checkpoint is written"
                 raise Interrupted(Problem(str(course.folder), what, "Give the same command again to go on"))
-    checkpoints.load(state.best.step, model)
+    checkpoints.load(state.chosen.step, model)
     return state
 
 
@@ -88,15 +89,19 @@ def summary(model: torch.nn.Module, state: State, timetable: Timetable) -> dict[
     return {
         "method": "lora" if trainable < sum(n for n, _ in counts) else "full", "parameters": sum(n for n, _ in counts),
         "trainable_parameters": trainable, "steps": state.step, "epochs": state.step / timetable.steps_per_epoch,
-        "best_step": state.best.step, "best_validation_nll": state.best.nll, "seconds": round(state.seconds, 1), "tokens": state.tokens,
+        "best_step": state.chosen.step, "best_validation_nll": state.chosen.nll,
+        "seconds": round(state.seconds, 1), "tokens": state.tokens,
     }  # fmt: skip
 
 
-def _step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, accelerator: Accelerator, course: Course, step: int) -> dict[str, float]:
+def _step(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, accelerator: Accelerator, course: Course, step: int
+) -> dict[str, float]:
     """One optimizer update; returns loss (nats per answer token), lr, grad_norm (before clipping) and tokens."""
     timetable = course.timetable
     settings = timetable.train
-    batches = [collate([course.rows[i] for i in rows], course.padding, accelerator.device) for rows in timetable.micro_batches(step)]
+    drawn = [[course.rows[i] for i in micro_batch] for micro_batch in timetable.micro_batches(step)]
+    batches = [collate(rows, course.padding, accelerator.device) for rows in drawn]
     tokens = sum(b.target_tokens for b in batches)
     lr = learning_rate(step, timetable.steps, settings)
     for group in optimizer.param_groups:
@@ -177,6 +182,6 @@ def _peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _note(line: dict[str, float]) -> str:
+def _note(line: dict[str, Any]) -> str:
     validated = f" · validation {line['validation_nll']:.3f}" if "validation_nll" in line else ""
     return f"loss {line['loss']:.3f}{validated}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
@@ -40,10 +40,13 @@ def load_base(recipe: Recipe) -> PreTrainedModel:
             torch.manual_seed(recipe.derive_seed("weights"))
             model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32)
         else:
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, local_files_only=True)
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
+            )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(Problem(f"[model] base {base}", f"it cannot be loaded: {first}", "It must be a causal model in safetensors")) from error
+        what = f"it cannot be loaded: {first}"
+        raise ModelError(Problem(f"[model] base {base}", what, "It must be a causal model in safetensors")) from error
     return model.eval()
 
 
@@ -64,9 +67,10 @@ def add_adapter(model: PreTrainedModel, lora: Lora, seed: int) -> PeftModel:
 
     targets = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
     torch.manual_seed(seed)
+    alpha: Any = lora.lora_alpha  # PEFT's type says int; it divides by the rank and takes any number
     config = LoraConfig(
-        r=lora.r, lora_alpha=lora.lora_alpha, lora_dropout=lora.lora_dropout, target_modules=targets, task_type="CAUSAL_LM"
-    )  # fmt: skip
+        r=lora.r, lora_alpha=alpha, lora_dropout=lora.lora_dropout, target_modules=targets, task_type="CAUSAL_LM"
+    )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # PEFT still asks the model by its old names
@@ -91,7 +95,7 @@ def save_result(model: torch.nn.Module, run: Run, tokenizer_folder: Path) -> Pat
     beside = run.path / f".{final.name}.new"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PEFT wonders about embedding sizes of bases without a Hub id
-        model.save_pretrained(beside)
+        model.save_pretrained(beside)  # type: ignore[operator]  # torch types a model's attributes as tensors
     for name in TOKENIZER_FILES[:2]:
         if not is_adapter and (tokenizer_folder / name).is_file():
             (beside / name).write_bytes((tokenizer_folder / name).read_bytes())

@@ -36,10 +36,14 @@ class Reader:
         prompts = self._prompts(inputs, demonstrations, longest_answer=max(map(len, labels)))
         return infer.label_scores(self.model, prompts, labels, self.tokens.padding, self.batch_size, progress.advance)
 
-    def answers(self, inputs: Sequence[Inputs], max_new_tokens: int, progress: Progress, demonstrations: Sequence[Example] = ()) -> list[str]:
+    def answers(
+        self, inputs: Sequence[Inputs], max_new_tokens: int, progress: Progress, demonstrations: Sequence[Example] = ()
+    ) -> list[str]:
         """The greedy answer to each input."""
         prompts = self._prompts(inputs, demonstrations, longest_answer=1)
-        room = max_new_tokens if self.max_length is None else min(max_new_tokens, self.max_length - max(map(len, prompts), default=0))
+        room = max_new_tokens
+        if self.max_length is not None:
+            room = min(room, self.max_length - max(map(len, prompts), default=0))
         ids = infer.greedy_answers(
             self.model, prompts, self.tokens.end, self.tokens.padding, max(1, room), self.batch_size, progress.advance
         )
@@ -53,7 +57,9 @@ class Reader:
         """How well the model still knows plain text: bits for each of its characters."""
         return infer.text_nats(self.model, self.tokens.prompt(text)) / np.log(2) / len(text)
 
-    def _prompts(self, inputs: Sequence[Inputs], demonstrations: Sequence[Example], longest_answer: int) -> list[tuple[int, ...]]:
+    def _prompts(
+        self, inputs: Sequence[Inputs], demonstrations: Sequence[Example], longest_answer: int
+    ) -> list[tuple[int, ...]]:
         prompts = [self.tokens.prompt(plain.prompt(self.task, i, demonstrations)) for i in inputs]
         too_long = [n for n, p in enumerate(prompts) if self.max_length and len(p) + longest_answer > self.max_length]
         if too_long:
@@ -63,7 +69,9 @@ class Reader:
         return prompts
 
 
-def validate(reader: Reader, examples: Sequence[Example], rows: Sequence[Encoded], model: torch.nn.Module) -> tuple[float, float | None]:
+def validate(
+    reader: Reader, examples: Sequence[Example], rows: Sequence[Encoded], model: torch.nn.Module
+) -> tuple[float, float | None]:
     """(nats per answer token, unsmoothed; accuracy over the label set, None for `generate`) of the validation split.
 
     Args:

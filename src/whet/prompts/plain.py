@@ -1,9 +1,9 @@
 """The plain template: the instruction first (rows share it, so it is computed once), then the inputs, then the answer.
 
-    Decide if the sentence is a promise.
+Decide if the sentence is a promise.
 
-    Text: We will build 40,000 homes.
-    Answer: True
+Text: We will build 40,000 homes.
+Answer: True
 """
 
 from __future__ import annotations
