@@ -19,7 +19,8 @@ FOLDER = Path(str(resources.files("whet.base") / "whetstone"))
 
 @pytest.fixture(scope="module")
 def whetstone() -> torch.nn.Module:
-    return AutoModelForCausalLM.from_pretrained(FOLDER, dtype=torch.float32).eval()
+    found: torch.nn.Module = AutoModelForCausalLM.from_pretrained(FOLDER, dtype=torch.float32)
+    return found.eval()
 
 
 def test_it_is_a_plain_small_llama(whetstone: torch.nn.Module) -> None:

@@ -48,7 +48,7 @@ def test_a_wrong_command_line_exits_2_and_says_where_to_look(argv: list[str], ca
     assert left.value.code == 2 and captured.out == "" and "--help" in captured.err
 
 
-def test_new_says_what_it_guessed_and_keeps_what_is_there(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_new_says_what_it_guessed_and_keeps_what_is_there(capsys: pytest.CaptureFixture[str], project: Path) -> None:
     said = capsys.readouterr().err
     recipe = (project / "homes.toml").read_text()
     assert 'input = "sentence"' in recipe and 'target = "is_promise"' in recipe and 'group = "speech"' in recipe

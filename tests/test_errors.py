@@ -29,7 +29,8 @@ def test_all_problems_are_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "code"), [(WhetError, 3), (UserError, 2), (RecipeError, 2), (DataError, 2), (ModelError, 2), (RunError, 2), (Interrupted, 130)]
+    ("kind", "code"),
+    [(WhetError, 3), (UserError, 2), (RecipeError, 2), (DataError, 2), (ModelError, 2), (RunError, 2), (Interrupted, 130)],
 )
 def test_exit_codes_and_pickling(kind: type[WhetError], code: int) -> None:
     error = kind(Problem("a", "b", "C"))

@@ -1,7 +1,7 @@
 """Write the generated pages of docs/ from the code that they describe: recipe.md, cli.md, errors.md.
 
-    python tools/build_docs.py            (`make docs`)
-    python tools/build_docs.py --check    exit 1 and name the pages that would change; a test runs this
+python tools/build_docs.py            (`make docs`)
+python tools/build_docs.py --check    exit 1 and name the pages that would change; a test runs this
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What every installation holds: the base model `whetstone`, the embedded promise data, a speech, and plain English kept aside."""
+"""What every installation holds: the base model `whetstone`, the promise data, a speech, and plain English kept aside."""

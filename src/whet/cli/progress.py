@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 
@@ -42,13 +42,26 @@ class _Rate(TextColumn):
         return Text(f"{rate} {task.fields['unit']}s/s", style="dim")
 
 
+class _Left(TextColumn):
+    """The time left while a piece of work goes on, nothing once it is done."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: Task) -> Text:
+        if task.finished or task.time_remaining is None:
+            return Text("")
+        minutes, seconds = divmod(int(task.time_remaining), 60)
+        return Text(f"{minutes}:{seconds:02d} left", style="cyan")
+
+
 class Bar:
     """Progress as a bar a piece of work; finished pieces stay as one line."""
 
     def __init__(self) -> None:
         self.drawn = Progress(
             SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), BarColumn(bar_width=24),
-            TextColumn("{task.fields[count]}"), _Rate(), TimeElapsedColumn(), TimeRemainingColumn(),
+            TextColumn("{task.fields[count]}"), _Rate(), TimeElapsedColumn(), _Left(),
             TextColumn("[dim]{task.fields[note]}"), console=Console(stderr=True, highlight=False),
         )  # fmt: skip
         self._task: Task | None = None
