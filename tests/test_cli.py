@@ -117,3 +117,33 @@ def test_a_hub_id_without_network_is_one_sentence(
     assert lines[-1].startswith("whet: error: [model] base someone/some-model: the Hub cannot be reached")
     assert "whetstone" in lines[-1]
     assert sum(line.startswith("whet: error") for line in lines) == 1
+
+
+def test_a_disk_that_refuses_is_no_traceback(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file stands where the run folder's parent would be; and a limit on file size stands for a full disk."""
+    import resource
+
+    (project / "blocked").write_text("a file")
+    assert main(["prepare", "homes.toml", "--out", "blocked/run"]) == 2
+    capsys.readouterr()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
+    try:
+        code = main(["prepare", "homes.toml", "--out", "full"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    error = capsys.readouterr().err
+    assert code == 2 and "File too large" in error and "Traceback" not in error
+    assert main(["prepare", "homes.toml", "--out", "full"]) == 0, "with room again it goes on"
+
+
+def test_a_fault_of_ours_keeps_its_traceback(project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from whet import stages
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("by accident")
+
+    monkeypatch.setattr(stages, "check", broken)
+    assert main(["check", "homes.toml"]) == 3
+    error = capsys.readouterr().err
+    assert "Traceback" in error and "by accident" in error and "a fault of whet" in error

@@ -22,7 +22,7 @@ from whet.data.tokens import Encoded
 from whet.engine.batches import Timetable, collate
 from whet.engine.checkpoint import Checkpoints, State, Validation
 from whet.engine.loss import summed_loss
-from whet.engine.model import trained_weights
+from whet.engine.model import device, trained_weights
 from whet.engine.optim import build_optimizer, learning_rate
 from whet.errors import Interrupted, Problem, RunError
 from whet.progress import Progress
@@ -51,7 +51,7 @@ def train(model: torch.nn.Module, course: Course, progress: Progress) -> State:
     settings, steps = course.timetable.train, course.timetable.steps
     if settings.gradient_checkpointing:
         model.activation_checkpointing_enable()  # type: ignore[operator]  # torch types a model's attributes as tensors
-    accelerator = Accelerator()
+    accelerator = Accelerator(cpu=device().type == "cpu")
     model, optimizer = accelerator.prepare(model, build_optimizer(model, settings))
     checkpoints = Checkpoints(course.folder / "checkpoints")
     state = _resumed(checkpoints, model, optimizer, progress)

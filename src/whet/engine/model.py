@@ -25,6 +25,11 @@ transformers_logging.disable_progress_bar()
 MODEL_FILES = (*TOKENIZER_FILES, "*.safetensors", "*.safetensors.index.json")
 
 
+def device() -> torch.device:
+    """Where models run: on CUDA where there is some, else on the CPU (Apple's MPS knows no float64 and is untested)."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def load_base(recipe: Recipe) -> PreTrainedModel:
     """The base model in float32 and evaluation mode, or one of its shape with random weights.
 
@@ -47,7 +52,7 @@ def load_base(recipe: Recipe) -> PreTrainedModel:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         what = f"it cannot be loaded: {first}"
         raise ModelError(Problem(f"[model] base {base}", what, "It must be a causal model in safetensors")) from error
-    return model.eval()
+    return model.eval().to(device())
 
 
 def base_hash(recipe: Recipe) -> str:
@@ -111,7 +116,8 @@ def load_result(run: Run) -> torch.nn.Module:
     """
     recipe = run.recipe
     if run.has("model"):
-        return AutoModelForCausalLM.from_pretrained(run.path / "model", dtype=torch.float32, use_safetensors=True).eval()
+        trained = AutoModelForCausalLM.from_pretrained(run.path / "model", dtype=torch.float32, use_safetensors=True)
+        return trained.eval().to(device())
     if not run.has("adapter"):
         raise ModelError(Problem(str(run.path), "this run holds no trained model yet", "Run `whet train` first"))
     wanted, found = run.manifest["base"]["sha256"], base_hash(recipe)

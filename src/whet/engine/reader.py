@@ -93,7 +93,14 @@ def validate(
 def read_passages(
     reader: Reader, passages: Sequence[str], input_names: Sequence[str], calibration: Calibration | None, progress: Progress
 ) -> list[tuple[str, float | None, dict[str, float]]]:
-    """(label, probability, probability per label) of each passage; for `generate` (answer, None, {})."""
+    """(label, probability, probability per label) of each passage; for `generate` (answer, None, {}).
+
+    Raises:
+        DataError: if the task reads several columns, of which a passage is none.
+    """
+    if len(input_names) != 1:
+        what = f"the task reads {len(input_names)} columns ({', '.join(input_names)}), and a document is one text"
+        raise DataError(Problem("predict", what, "Train a task with one input to read documents"))
     inputs = [{input_names[0]: passage} for passage in passages]
     if reader.task.kind == "generate":
         return [(answer, None, {}) for answer in reader.answers(inputs, MAX_PASSAGE_ANSWER, progress)]
