@@ -35,7 +35,10 @@ def targets(examples: list[Example], labels: tuple[str, ...]) -> np.ndarray:
     return np.array([labels.index(e.target) for e in examples])
 
 
-def finetune(recipe: Recipe, rows: list[Example], splits: dict[str, list[Example]], tokens: tokenizers.Tokens) -> dict[str, float]:
+Splits = dict[str, list[Example]]
+
+
+def finetune(recipe: Recipe, rows: list[Example], splits: Splits, tokens: tokenizers.Tokens) -> dict[str, float]:
     """Macro F1, NLL and ECE on test after fine-tuning on these rows; calibrated on validation."""
     labels, silent = recipe.task.labels, Silent()
     start = model.load_base(recipe)
@@ -77,10 +80,14 @@ def main() -> None:
                     metrics = measure(targets(splits["test"], labels), p, labels)
                     found = {"macro_f1": metrics.macro_f1, "nll": metrics.nll, "ece": metrics.ece}
                 else:
-                    train = recipe.train.model_copy(update={"num_train_epochs": EPOCHS.get(n, recipe.train.num_train_epochs)})
+                    epochs = EPOCHS.get(n, recipe.train.num_train_epochs)
+                    train = recipe.train.model_copy(update={"num_train_epochs": epochs})
                     base = recipe.model.model_copy(update={"random_weights": start == "random"})
-                    found = finetune(recipe.model_copy(update={"seed": seed, "train": train, "model": base}), rows, splits, tokens)
-                results.append({"rows": n, "seed": seed, "start": start, "seconds": round(time.monotonic() - began, 1), **found})
+                    changed = recipe.model_copy(update={"seed": seed, "train": train, "model": base})
+                    found = finetune(changed, rows, splits, tokens)
+                results.append(
+                    {"rows": n, "seed": seed, "start": start, "seconds": round(time.monotonic() - began, 1), **found}
+                )
                 print(json.dumps(results[-1]), flush=True)
     if args.json:
         args.json.write_text(json.dumps(results, indent=1))

@@ -137,7 +137,9 @@ def test_a_disk_that_refuses_is_no_traceback(project: Path, capsys: pytest.Captu
     assert main(["prepare", "homes.toml", "--out", "full"]) == 0, "with room again it goes on"
 
 
-def test_a_fault_of_ours_keeps_its_traceback(project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_ours_keeps_its_traceback(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from whet import stages
 
     def broken(*_: object) -> None:

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Sequence
 
 # What a disk or its permissions may refuse, and only the user can mend.
-USERS_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG, errno.EFBIG, errno.ENOTDIR)
+USERS_DISK = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG, errno.EFBIG, errno.ENOTDIR}
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in USERS_DISK:
             return _our_fault()
-        print(f"whet: error: {error.filename or 'the disk'}: {error.strerror}. Make room, or name another place.", file=sys.stderr)
+        place = error.filename or "the disk"
+        print(f"whet: error: {place}: {error.strerror}. Make room, or name another place.", file=sys.stderr)
         return UserError.exit_code
     except Exception:
         return _our_fault()
