@@ -175,3 +175,15 @@ def test_contextual_edges() -> None:
     assert contextual([[0.5, 0.5]], [[1.0, 0.0]]).sum() == pytest.approx(1)  # a leaning of 0 is clamped
     with pytest.raises(DataError, match="content_free: 2 labels beside 3"):
         contextual(p, [[0.5, 0.5]])
+
+
+def test_all_right_does_not_become_certain() -> None:
+    """At the low end of the range the probabilities stay as they are; elsewhere the fit stands."""
+    scores = np.log(np.tile([0.8, 0.2], (20, 1)))
+    fitted = fit_temperature(np.zeros(20, int), scores, ["a", "b"])
+    assert fitted.at_bound and fitted.temperature < 0.06
+    careful = fitted.cautious()
+    assert careful.temperature == 1 and careful.at_bound and careful.nll_after == careful.nll_before
+    np.testing.assert_allclose(careful.apply(scores, ["a", "b"])[0], [0.8, 0.2])
+    honest = fit_temperature(np.repeat([0, 1], [15, 5]), scores, ["a", "b"])
+    assert not honest.at_bound and honest.cautious() == honest

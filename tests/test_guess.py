@@ -41,6 +41,7 @@ def test_real_tables(name: str, shared: Path, tmp_path: Path) -> None:
 def test_a_table_without_names_says_so(shared: Path) -> None:
     guess = guess_file(shared / "data/classification/sms.tsv")
     assert not guess.header and guess.labels == ("ham", "spam")
+    assert "Decide the label of the text. Reply with ham or spam." in recipe_text("spam", Path("sms.tsv"), guess)
     assert "header = false" in guess.why[0] and any("check this one" in sentence for sentence in guess.why)
 
 

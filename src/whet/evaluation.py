@@ -127,7 +127,7 @@ def _calibrate(validation: Sequence[Example], tuned: Reader, progress: Progress)
     progress.start("scoring validation for calibration", len(validation), "example")
     scores = tuned.label_scores([e.inputs for e in validation], progress)
     split = hashlib.sha256("\n".join(e.id for e in validation).encode()).hexdigest()
-    return fit_temperature(_targets(validation, tuned.task.labels), scores, tuned.task.labels, split)
+    return fit_temperature(_targets(validation, tuned.task.labels), scores, tuned.task.labels, split).cautious()
 
 
 def _baselines(recipe: Recipe, splits: Splits, tuned: Reader, base: Base, progress: Progress) -> dict[str, Floats]:

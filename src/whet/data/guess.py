@@ -115,6 +115,8 @@ def recipe_text(name: str, path: Path, guess: Guess) -> str:
             task["labels"] = list(guess.labels)
         choices = " or ".join(guess.labels) if 0 < len(guess.labels) <= 10 else "one of the labels"
         read, answer = _plain(guess.input[-1]), _plain(guess.target)
+        if not guess.header:  # the answer's column has no name to speak of
+            answer = "label"
         asked = f"if the {read} is {answer.removeprefix('is ')}" if answer.startswith("is ") else f"the {answer} of the {read}"
         task["instruction"] = f"Decide {asked}. Reply with {choices}."
     else:

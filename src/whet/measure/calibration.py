@@ -7,7 +7,7 @@ normalised by length is not a probability and does not belong here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,16 @@ class Calibration:
             what = f"fitted for labels {list(self.labels)}, asked about {list(labels)}"
             raise DataError(Problem("calibration", what, "Fit it again on the validation split of this task"))
         return softmax(scores, self.temperature)
+
+    def cautious(self) -> Calibration:
+        """This calibration, or temperature 1 where the fit ran into the low end of its range.
+
+        There every answer of the split was right, and the fit would turn any doubt into certainty: on 88 text messages, all
+        answered right, it took T = 0.05, and the NLL of 176 test messages was 0.270 instead of 0.050. `at_bound` stays set.
+        """
+        if not self.at_bound or self.temperature > 1:
+            return self
+        return replace(self, temperature=1.0, nll_after=self.nll_before, ece_after=self.ece_before)
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values: calibration.json."""
