@@ -55,21 +55,20 @@ def being_written(run: Run) -> bool:
 
 
 def kill(run: Run, rng: random.Random, inside_a_save: bool) -> str:
-    """Starts an attempt and kills it; says where it was hit: `save`, `step` or `end` (it had finished)."""
+    """Starts an attempt and kills it; says where it was hit: `save`, `step` or `end` (it had finished by itself)."""
     child, deadline = attempt(run), time.monotonic() + 30
-    known = len(list(run.path.glob("checkpoints/step-*")))
     if inside_a_save:
-        while not being_written(run) and os.waitpid(child, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
-            pass
+        while not being_written(run) and time.monotonic() < deadline:
+            if os.waitpid(child, os.WNOHANG) != (0, 0):
+                return "end"
     else:
         time.sleep(rng.uniform(0.05, 1.6))
     hit = being_written(run)
-    try:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    except (ProcessLookupError, ChildProcessError):
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
         return "end"
-    return "save" if hit else "step" if known >= 0 else "end"
+    return "save" if hit else "step"
 
 
 def result(run: Run) -> str:

@@ -12,6 +12,7 @@ from engine_parts import LABELS, recipe, write_table
 from whet import stages
 from whet.errors import DataError, ModelError, RunError, UserError
 from whet.example import Prediction
+from whet.progress import Silent
 from whet.run import Run
 
 
@@ -207,3 +208,29 @@ def test_a_base_that_is_no_safetensors_is_refused(tmp_path: Path, tiny_base: Pat
     with pytest.raises(ModelError, match="cannot be loaded"):
         load_base(recipe(tmp_path / "t.csv", folder))
     assert not (tmp_path / "canary").exists()
+
+
+def test_a_faulty_table_can_be_mended_and_tried_again(tiny_base: Path, tmp_path: Path) -> None:
+    """What failed to be read has begun no run: neither the folder nor a refusal stands in the way of the second try."""
+    table = write_table(tmp_path / "table.csv")
+    good = table.read_text("utf-8")
+    table.write_text(good.replace(",True,", ",maybe,", 1), "utf-8")
+    with pytest.raises(DataError, match="maybe"):
+        stages.prepare(recipe(table, tiny_base), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    table.write_text(good, "utf-8")
+    assert stages.prepare(recipe(table, tiny_base), tmp_path / "run").has("dataset/train.jsonl")
+
+
+def test_documents_without_a_word_are_said_and_skipped(finished: Run, tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Listening(Silent):
+        def say(self, line: str) -> None:
+            said.append(line)
+
+    for name, text in (("empty.txt", " \n"), ("faces.txt", "🚆🚆 !!"), ("talk.txt", "We will build homes.")):
+        (tmp_path / name).write_text(text, "utf-8")
+    read = list(stages.predict(finished, [tmp_path], Listening()))
+    assert [p.text for p in read] == ["We will build homes."]
+    assert len(said) == 2 and "empty.txt" in said[0] and "faces.txt" in said[1]

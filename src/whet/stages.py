@@ -40,13 +40,15 @@ def check(recipe: Recipe) -> dataset.Dataset:
 
 def prepare(recipe: Recipe, out: Path | None = None, progress: Progress | None = None) -> Run:
     """The Run with its data read, cleaned, split and written down: `dataset/`, `dropped.jsonl`, the manifest's counts."""
-    progress = progress or Silent()
-    run = Run.create(out or Path("runs") / recipe.name, recipe, dataset.hashes(recipe), command_line())
+    progress, path = progress or Silent(), out or Path("runs") / recipe.name
+    progress.start(f"reading and cleaning {Path(recipe.data.path).name}")
+    # Checked before a folder is made: whoever mends a faulty table and tries again has begun no run yet.
+    made = None if (path / "manifest.json").exists() else check(recipe)
+    run = Run.create(path, recipe, dataset.hashes(recipe), command_line())
     with run.lock():
         if "dataset" in run.manifest:
             return run
-        progress.start(f"reading and cleaning {Path(recipe.data.path).name}")
-        made = check(recipe)
+        made = made or check(recipe)
         for split, examples in made.splits.items():
             run.write_lines(f"dataset/{split}.jsonl", (e.to_json() for e in examples))
         run.write_dropped(made.drops)
@@ -135,7 +137,9 @@ def predict(run: Run, paths: Sequence[Path], progress: Progress | None = None) -
     calibrate = run.calibration()
     progress.start("reading", sum(len(d.passages) for d in found), "passage")
     for document in found:
-        answers = reader.read_passages(asked, [p.text for p in document.passages], run.recipe.data.input, calibrate, progress)
+        if not document.passages:
+            progress.say(f"{document.name} holds no sentence with a word in it")
+        answers = reader.read_passages(asked, [p.text for p in document.passages], recipe, calibrate, progress)
         for number, (passage, answer) in enumerate(zip(document.passages, answers, strict=True), 1):
             id_ = f"{document.name}:{number}"
             yield Prediction(id_, passage.text, *answer, document=document.name, start=passage.start, end=passage.end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,7 @@ def save_result(model: torch.nn.Module, run: Run, tokenizer_folder: Path) -> Pat
     is_adapter = isinstance(model, PeftModel)
     final = run.path / ("adapter" if is_adapter else "model")
     beside = run.path / f".{final.name}.new"
+    shutil.rmtree(beside, ignore_errors=True)  # what a kill left of an earlier try
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PEFT wonders about embedding sizes of bases without a Hub id
         model.save_pretrained(beside)  # type: ignore[operator]  # torch types a model's attributes as tensors

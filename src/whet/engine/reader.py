@@ -15,9 +15,9 @@ from whet.example import Example, Task
 from whet.measure.calibration import Calibration, softmax
 from whet.progress import Progress, Silent
 from whet.prompts import plain
+from whet.recipe import Recipe
 
 Inputs = Mapping[str, str]
-MAX_PASSAGE_ANSWER = 128
 
 
 @dataclass(frozen=True)
@@ -91,19 +91,21 @@ def validate(
 
 
 def read_passages(
-    reader: Reader, passages: Sequence[str], input_names: Sequence[str], calibration: Calibration | None, progress: Progress
+    reader: Reader, passages: Sequence[str], recipe: Recipe, calibration: Calibration | None, progress: Progress
 ) -> list[tuple[str, float | None, dict[str, float]]]:
     """(label, probability, probability per label) of each passage; for `generate` (answer, None, {}).
 
     Raises:
         DataError: if the task reads several columns, of which a passage is none.
     """
-    if len(input_names) != 1:
-        what = f"the task reads {len(input_names)} columns ({', '.join(input_names)}), and a document is one text"
+    if len(recipe.data.input) != 1:
+        what = f"the task reads {len(recipe.data.input)} columns ({', '.join(recipe.data.input)}), and a document is one text"
         raise DataError(Problem("predict", what, "Train a task with one input to read documents"))
-    inputs = [{input_names[0]: passage} for passage in passages]
+    if not passages:
+        return []
+    inputs = [{recipe.data.input[0]: passage} for passage in passages]
     if reader.task.kind == "generate":
-        return [(answer, None, {}) for answer in reader.answers(inputs, MAX_PASSAGE_ANSWER, progress)]
+        return [(answer, None, {}) for answer in reader.answers(inputs, recipe.evaluate.max_new_tokens, progress)]
     labels = reader.task.labels
     scores = reader.label_scores(inputs, progress)
     probabilities = calibration.apply(scores, labels) if calibration else softmax(scores)
