@@ -41,14 +41,16 @@ def check(recipe: Recipe) -> dataset.Dataset:
 def prepare(recipe: Recipe, out: Path | None = None, progress: Progress | None = None) -> Run:
     """The Run with its data read, cleaned, split and written down: `dataset/`, `dropped.jsonl`, the manifest's counts."""
     progress, path = progress or Silent(), out or Path("runs") / recipe.name
-    progress.start(f"reading and cleaning {Path(recipe.data.path).name}")
-    # Checked before a folder is made: whoever mends a faulty table and tries again has begun no run yet.
-    made = None if (path / "manifest.json").exists() else check(recipe)
+    made = None
+    if not (path / "manifest.json").exists():
+        # Checked before a folder is made: whoever mends a faulty table and tries again has begun no run yet.
+        progress.start(f"reading and cleaning {Path(recipe.data.path).name}")
+        made = check(recipe)
     run = Run.create(path, recipe, dataset.hashes(recipe), command_line())
     with run.lock():
         if "dataset" in run.manifest:
             return run
-        made = made or check(recipe)
+        made = made or check(recipe)  # a kill may have fallen between the folder and its dataset
         for split, examples in made.splits.items():
             run.write_lines(f"dataset/{split}.jsonl", (e.to_json() for e in examples))
         run.write_dropped(made.drops)
