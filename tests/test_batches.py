@@ -6,7 +6,7 @@ import torch
 from engine_parts import random_rows
 
 from whet.engine.batches import Timetable, collate
-from whet.recipe import Train
+from whet.sections import Train
 
 
 def timetable(examples: int = 23, seed: int = 5, **train: object) -> Timetable:

@@ -23,7 +23,8 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # Imports run downward only, or stay inside one room. `prompts` lies under `data` because an example is rendered, then encoded.
 FLOORS = (
     {"errors"},
-    {"base", "example", "measure", "progress"},
+    {"base", "example", "knobs", "measure", "progress"},
+    {"sections"},
     {"recipe"},
     {"budget", "run"},
     {"prompts"},

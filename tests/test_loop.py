@@ -19,7 +19,7 @@ from whet.engine.batches import Timetable
 from whet.engine.loop import Course
 from whet.errors import Interrupted, RunError
 from whet.progress import Silent
-from whet.recipe import Lora, Train
+from whet.sections import Lora, Train
 
 ROWS = random_rows(24, seed=2)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from whet.engine.optim import build_optimizer, learning_rate
-from whet.recipe import Train
+from whet.sections import Train
 
 
 def rates(steps: int = 10, **train: object) -> list[float]:

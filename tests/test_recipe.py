@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from whet.errors import RecipeError
-from whet.recipe import OLD_NAMES, Recipe, known_keys, load, parse
+from whet.knobs.old_names import OLD_NAMES
+from whet.recipe import SECTIONS, Recipe, known_keys, load, parse
 
 GOOD = """
 name = "homes"
@@ -137,12 +138,4 @@ def test_every_field_says_what_it_is() -> None:
 
 
 def _description(section: str, key: str) -> str | None:
-    annotation = Recipe if not section else next(m for m in _sections() if m.__name__.lower() == section)
-    return annotation.model_fields[key].description
-
-
-def _sections() -> list[type[Recipe]]:
-    from whet import recipe
-    from whet.example import Task
-
-    return [recipe.Data, recipe.Model, recipe.Lora, recipe.Train, recipe.Evaluate, Task]  # type: ignore[list-item]
+    return {"": Recipe, **SECTIONS}[section].model_fields[key].description

@@ -26,6 +26,26 @@ VAGUE = frozenset(
     "continue strive believe hope work fight stand seek try remember never always not be have keep help see find know "
     "face prevail overcome remain go get need do move meet rise honor look come".split()
 )
+DEEDS = frozenset(
+    "ensure strengthen improve develop promote implement introduce enact bring raise lower offer cover connect modernize "
+    "upgrade guarantee support save deploy prohibit require direct order allow permit allocate amend adopt abolish levy "
+    "eliminate exempt subsidize supply distribute ratify negotiate withdraw recruit double triple halve institute waive "
+    "recommend transfer publish host announce encourage enforce address".split()
+)
+GOVERNMENT_WILL = re.compile(
+    r"\b(?:[Ww]e|I|[Mm]y [Aa]dministration|[Oo]ur [Aa]dministration|[Tt]he [Aa]dministration|[Tt]he [Gg]overnment|"
+    r"[Ff]ederal [Gg]overnment|[Tt]he President|President \w+|[Tt]he Department|[Tt]his (?:bill|plan|order|program|budget)|"
+    r"[Tt]he (?:bill|plan|program|Secretary|Congress)) "
+    r"(?:will|shall|am going to|are going to|propose to|pledge to|promise to|intend to) (?:also |now |soon |then )?"
+    r"(?P<verb>\w+)(?P<rest>.*)$"
+)
+CONDITIONAL = re.compile(r"\b[Ii]f\b|\?|\b(?:hope|might|could|would|unless|whether)\b")
+DONE = re.compile(r"\b(?:[Ww]e|I|[Mm]y [Aa]dministration) (?:have|had|built|created|signed|cut|passed|made|raised|took|gave)\b")
+PLATFORM_SUBJECTS = (
+    "we will ", "we shall ", "the party will ", "our government will ", "the government will ", "the Congress will ",
+    "the new government will ", "it will ", "the ministry will ", "Labour will ", "Liberals will ", "we are committed to ",
+    "we promise to ", "we pledge to ", "the party is committed to ", "in government we will ", "our party will ", "", "to ", "",
+)
 TOPICS = {
     "health": "hospital hospitals doctor doctors nurse nurses medicine disease patients medicare medicaid".split(),
     "education": "school schools teacher teachers students college university classroom tuition".split(),
@@ -72,6 +92,34 @@ def pledge(sentence: str, genre: str, rng: random.Random) -> Exercise | None:
     if genre in ("pol", "polbook") and not FUTURE.search(sentence) and rng.random() < 0.25:
         return sentence, no, [yes, no]
     return None
+
+
+def commitment(sentence: str, genre: str, rng: random.Random) -> Exercise | None:
+    """Does whoever governs commit to a checkable act? Subject, verb and mood decide; a platform's shape is put over some."""
+    yes, no = rng.choice(YES_NO)
+    if genre not in ("pol", "polbook"):
+        return (sentence, no, [yes, no]) if rng.random() < 0.004 else None
+    match = GOVERNMENT_WILL.search(sentence)
+    if match and not CONDITIONAL.search(sentence):
+        verb = match.group("verb").lower()
+        if verb in CONCRETE or verb in DEEDS:
+            return _platform(verb, match.group("rest"), rng) if rng.random() < 0.7 else sentence, yes, [yes, no]
+        if verb in VAGUE - {"be"}:
+            return _platform(verb, match.group("rest"), rng) if rng.random() < 0.5 else sentence, no, [yes, no]
+        return None
+    if match or FUTURE.search(sentence):  # an if, a question, or somebody else's future
+        return (sentence, no, [yes, no]) if rng.random() < 0.06 else None
+    if DONE.search(sentence) and rng.random() < 0.15:  # a deed already done, in the speaker's favour
+        return sentence, no, [yes, no]
+    return (sentence, no, [yes, no]) if rng.random() < 0.015 else None
+
+
+def _platform(verb: str, rest: str, rng: random.Random) -> str:
+    """The same act in the words of a party's platform: a subject of its own, an infinitive, a bare line, a passive."""
+    rest = rest.strip()
+    subject = rng.choice(PLATFORM_SUBJECTS)
+    line = subject + " ".join([verb, rest])
+    return line[0].upper() + line[1:]
 
 
 def tense(sentence: str, genre: str, rng: random.Random) -> Exercise | None:
@@ -130,6 +178,15 @@ INSTRUCTIONS: dict[Callable[[str, str, random.Random], Exercise | None], list[st
         "Classify the sentence: is it a promise of a tangible action?",
         "Decide if the text is a commitment that could later be checked.",
     ],
+    commitment: [
+        "Decide if the sentence is a political promise: tangible, specific, and something the government can do.",
+        "Is this a pledge? A pledge is a commitment to an action or an outcome that can be checked later.",
+        "Does the party commit itself to a specific action here?",
+        "Classify the sentence of a manifesto: pledge or not.",
+        "Say whether the text promises a concrete measure of the government.",
+        "Decide if the sentence is a promise to act.",
+        "Would a fact checker be able to say later whether this promise was kept?",
+    ],
     tense: [
         "What is the tense of the sentence?",
         "Does the text speak of the past, the present or the future?",
@@ -149,7 +206,8 @@ INSTRUCTIONS: dict[Callable[[str, str, random.Random], Exercise | None], list[st
     ],
     missing_word: ["Which word is missing?", "Fill the gap in the sentence.", "Choose the word that fits the blank."],
 }
-WEIGHTS = [8, 2, 3, 2, 1, 2]
+# How often each kind is drawn, per cycle of build_base.py: pledge, commitment, tense, topic, genre, number, missing word.
+WEIGHTS = {1: [8, 0, 2, 3, 2, 1, 2], 2: [1, 7, 1, 3, 1, 1, 3]}
 FIELDS = [
     ("Text", "Answer"),
     ("Input", "Answer"),
@@ -160,14 +218,14 @@ FIELDS = [
 ]
 
 
-def exercises(documents: Sequence[tuple[str, str]], count: int, seed: int) -> Iterator[str]:
+def exercises(documents: Sequence[tuple[str, str]], count: int, seed: int, cycle: int = 1) -> Iterator[str]:
     """`count` exercise texts from (genre, text) documents; each holds one to six worked examples of one instruction."""
     rng = random.Random(seed)
     pool = [(genre, s) for genre, text in documents for s in sentences(text)]
     rng.shuffle(pool)
     kinds, at = list(INSTRUCTIONS), 0
     for _ in range(count):
-        kind = rng.choices(kinds, WEIGHTS)[0]
+        kind = rng.choices(kinds, WEIGHTS[cycle])[0]
         wanted = rng.choice([1, 2, 3, 4, 6])
         made: list[Exercise] = []
         balance: dict[str, int] = {}
@@ -178,7 +236,7 @@ def exercises(documents: Sequence[tuple[str, str]], count: int, seed: int) -> It
             if made_one is None:
                 continue
             key = made_one[1].lower() if kind is not missing_word else str(len(made))
-            if kind is pledge or kind is number:  # four spellings of yes and no, counted as two
+            if kind in (pledge, commitment, number):  # four spellings of yes and no, counted as two
                 key = "yes" if key in ("yes", "true") else "no"
             if balance.get(key, 0) > (wanted + 1) // 2:
                 continue

@@ -1,9 +1,12 @@
-"""Makes `whetstone`, the embedded base model: `python tools/build_base.py CORPUS_DIR [--out DIR]`.
+"""Makes `whetstone`, the embedded base model: `python tools/build_base.py CORPUS_DIR [--out DIR] [--cycle N]`.
 
 Five steps, all seeded: read the corpus (public domain worldwide; two works in a hundred kept aside), train a byte-level BPE,
 write exercises (base_tasks.py), pretrain a small Llama with Muon and AdamW, measure bits per character on the works kept
 aside. The corpus is JSONL, gzip, one document a line with the keys id, author and text. Interrupted, it goes on from its
-last checkpoint. About 70 minutes on two idle cores.
+last checkpoint.
+
+Pretraining has two cycles, each with its own rates, mix and exercises; the second starts from the weights that the first
+wrote (bfloat16, new optimizers) and goes on in the corpus where the first stopped. `--cycle 2` runs the second alone.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ import hashlib
 import json
 import math
 import time
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +30,31 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 SEED = 20
 VOCAB, DIM, LAYERS, HEADS, FFN = 6144, 320, 5, 5, 864
 CONTEXT, ROWS = 256, 32
-STEPS, WARMUP, DECAY = 1400, 60, 600
-MUON_LR, ADAM_LR = 0.02, 4e-3
-EXERCISES = 45_000
-# Shares of the stream at the first and at the last step: prose first, politics and exercises last. How far the one has
-# become the other at a step is read off MIX_KNOTS: slowly at first, quickly once the learning rate falls.
-MIX_KNOTS = ([0, 600, STEPS], [0.0, 0.3, 1.0])
-MIX = {"book": (0.30, 0.04), "gov": (0.15, 0.08), "pol": (0.50, 0.66), "task": (0.05, 0.22)}
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """One rise and fall of the learning rate. `mix` gives each genre's share at the first and at the last step; how far the
+    one has become the other is read off `knots`, steps against fractions."""
+
+    steps: int
+    warmup: int
+    decay: int
+    muon_lr: float
+    adam_lr: float
+    exercises: int
+    knots: tuple[list[int], list[float]]
+    mix: dict[str, tuple[float, float]]
+
+
+# The first: prose first, politics and exercises last. The second: politics above all, and fewer exercises, for those of the
+# first left so strong a mark that plain prose went over into them.
+CYCLES = {
+    1: Cycle(1400, 60, 600, 0.02, 4e-3, 45_000, ([0, 600, 1400], [0.0, 0.3, 1.0]),
+             {"book": (0.30, 0.04), "gov": (0.15, 0.08), "pol": (0.50, 0.66), "task": (0.05, 0.22)}),
+    2: Cycle(2400, 60, 600, 0.015, 3e-3, 20_000, ([0, 1000], [0.0, 1.0]),
+             {"book": (0.16, 0.06), "gov": (0.07, 0.05), "pol": (0.70, 0.80), "task": (0.07, 0.09)}),
+}  # fmt: skip
 # Authors or translators whose work may still be in copyright where life + 70 years is the rule.
 LEFT_OUT = ("Milne", "Agatha Christie", "Bertrand Russell", "Hammett", "Sayers", "Forster", "Remarque", "Hemingway",
             "Helen Keller", "Wodehouse", "Thornton Wilder", "Upton Sinclair", "Du Bois")  # fmt: skip
@@ -97,9 +120,18 @@ class Stream:
         return self.ids[start : start + CONTEXT + 1]
 
 
-def schedule(step: int) -> float:
-    """Warm up, hold, then fall linearly to zero over the last DECAY steps."""
-    return min(1.0, (step + 1) / WARMUP, (STEPS - step) / DECAY)
+def schedule(step: int, cycle: Cycle) -> float:
+    """Warm up, hold, then fall linearly to zero over the last `decay` steps."""
+    return min(1.0, (step + 1) / cycle.warmup, (cycle.steps - step) / cycle.decay)
+
+
+def draw(number: int, step: int) -> list[str]:
+    """The genre of each row of a step."""
+    cycle = CYCLES[number]
+    turned = np.interp(step, *cycle.knots)
+    share = np.array([a + (b - a) * turned for a, b in cycle.mix.values()])
+    rng = np.random.default_rng([SEED, step] if number == 1 else [SEED, number, step])
+    return list(rng.choice(list(cycle.mix), size=ROWS, p=share / share.sum()))
 
 
 def build_model() -> LlamaForCausalLM:
@@ -112,16 +144,16 @@ def build_model() -> LlamaForCausalLM:
     ))  # fmt: skip
 
 
-def pretrain(streams: dict[str, Stream], work: Path) -> LlamaForCausalLM:
-    """Trains for STEPS steps of ROWS × CONTEXT tokens, logging nats per token; resumes from `work`."""
-    model = build_model()
+def pretrain(model: LlamaForCausalLM, streams: dict[str, Stream], number: int, work: Path) -> LlamaForCausalLM:
+    """Trains for one cycle's steps of ROWS × CONTEXT tokens, logging nats per token; resumes from `work`."""
+    cycle = CYCLES[number]
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     optimizers = [
-        torch.optim.Muon(matrices, lr=MUON_LR, weight_decay=0.01, momentum=0.95),
-        torch.optim.AdamW(others, lr=ADAM_LR, betas=(0.9, 0.95), weight_decay=0.0),
+        torch.optim.Muon(matrices, lr=cycle.muon_lr, weight_decay=0.01, momentum=0.95),
+        torch.optim.AdamW(others, lr=cycle.adam_lr, betas=(0.9, 0.95), weight_decay=0.0),
     ]
-    base_lrs = [MUON_LR, ADAM_LR]
+    base_lrs = [cycle.muon_lr, cycle.adam_lr]
 
     def loss_of(ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16):
@@ -130,20 +162,19 @@ def pretrain(streams: dict[str, Stream], work: Path) -> LlamaForCausalLM:
         return torch.nn.functional.cross_entropy(logits.view(-1, VOCAB).float(), targets.view(-1))
 
     compiled = torch.compile(loss_of)
-    done, drawn, saved = 0, dict.fromkeys(MIX, 0), work / "checkpoint.pt"
+    done, saved = 0, work / f"checkpoint-{number}.pt"
+    drawn = Counter(genre for earlier in range(1, number) for step in range(CYCLES[earlier].steps) for genre in draw(earlier, step))
+    drawn["task"] = 0  # each cycle has exercises of its own
     if saved.exists():  # our own scratch file of a moment ago; nothing foreign is ever loaded this way
         state = torch.load(saved, weights_only=True)
         model.load_state_dict(state["model"])
         for optimizer, values in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(values)
-        done, drawn = state["done"], state["drawn"]
+        done, drawn = state["done"], Counter(state["drawn"])
     started, total = time.time(), 0.0
-    for step in range(done, STEPS):
-        rng = np.random.default_rng([SEED, step])
-        turned = np.interp(step, *MIX_KNOTS)
-        share = np.array([a + (b - a) * turned for a, b in MIX.values()])
+    for step in range(done, cycle.steps):
         rows = []
-        for genre in rng.choice(list(MIX), size=ROWS, p=share / share.sum()):
+        for genre in draw(number, step):
             rows.append(streams[genre].window(drawn[genre]))
             drawn[genre] += 1
         batch = torch.from_numpy(np.stack(rows).astype(np.int64))
@@ -151,7 +182,7 @@ def pretrain(streams: dict[str, Stream], work: Path) -> LlamaForCausalLM:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer, rate in zip(optimizers, base_lrs, strict=True):
-            optimizer.param_groups[0]["lr"] = rate * schedule(step)
+            optimizer.param_groups[0]["lr"] = rate * schedule(step, cycle)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         total += loss.item()
@@ -160,7 +191,7 @@ def pretrain(streams: dict[str, Stream], work: Path) -> LlamaForCausalLM:
             total = 0.0
         if (step + 1) % 200 == 0:
             torch.save({"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "done": step + 1,
-                        "drawn": drawn}, saved.with_suffix(".new"))  # fmt: skip
+                        "drawn": dict(drawn)}, saved.with_suffix(".new"))  # fmt: skip
             saved.with_suffix(".new").replace(saved)
     return model
 
@@ -183,6 +214,7 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--out", type=Path, default=Path("src/whet/base/whetstone"))
     parser.add_argument("--work", type=Path, default=Path("build/base"))
+    parser.add_argument("--cycle", type=int, choices=CYCLES, help="only this one; the second starts from what --out holds")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     train, held = read_corpus(args.corpus)
@@ -191,21 +223,24 @@ def main() -> None:
     if not tokenizer_dir.exists():
         train_tokenizer(train, SEED).save_pretrained(tokenizer_dir)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(tokenizer_dir)
-    groups: dict[str, list[str]] = {"book": [], "gov": [], "pol": [], "task": list(exercises(train, EXERCISES, SEED))}
+    genres: dict[str, list[str]] = {"book": [], "gov": [], "pol": []}
     for genre, text in train:
-        groups["pol" if genre == "polbook" else genre].append(text)
-    streams = {}
-    for at, (name, texts) in enumerate(groups.items()):
-        file = args.work / f"{name}.npy"
-        if not file.exists():
-            np.save(file, encode(tokenizer, texts))
-        streams[name] = Stream(np.load(file), SEED + at)
-        tokens, characters = len(streams[name].ids), sum(map(len, texts))
-        print(f"{name}: {tokens:,} tokens, {characters / tokens:.2f} characters each", flush=True)
-    model = pretrain(streams, args.work).eval().to(torch.bfloat16)
-    args.out.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(args.out)
-    tokenizer.save_pretrained(args.out)
+        genres["pol" if genre == "polbook" else genre].append(text)
+    for number in [args.cycle] if args.cycle else CYCLES:
+        streams = {}
+        for at, name in enumerate([*genres, "task"]):
+            file = args.work / (f"task-{number}.npy" if name == "task" else f"{name}.npy")
+            if not file.exists():
+                count = CYCLES[number].exercises
+                texts = genres[name] if name in genres else list(exercises(train, count, SEED + number - 1, number))
+                np.save(file, encode(tokenizer, texts))
+            streams[name] = Stream(np.load(file), SEED + at)
+            print(f"{name}: {len(streams[name].ids):,} tokens", flush=True)
+        model = build_model() if number == 1 else LlamaForCausalLM.from_pretrained(args.out, dtype=torch.float32)
+        model = pretrain(model, streams, number, args.work).eval().to(torch.bfloat16)
+        args.out.mkdir(parents=True, exist_ok=True)
+        model.save_pretrained(args.out)
+        tokenizer.save_pretrained(args.out)
     model = model.float()
     for name, genres in {"political": ("pol", "polbook"), "books": ("book",), "guides": ("gov",)}.items():
         texts = [text[:200_000] for genre, text in held if genre in genres]

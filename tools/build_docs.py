@@ -21,7 +21,8 @@ from pydantic_core import PydanticUndefined
 
 from whet import errors
 from whet.cli.parser import build_parser
-from whet.recipe import OLD_NAMES, Recipe
+from whet.knobs.old_names import OLD_NAMES
+from whet.recipe import Recipe
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 GENERATED = "<!-- Written by tools/build_docs.py (`make docs`); do not edit. -->\n"

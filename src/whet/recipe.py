@@ -1,4 +1,4 @@
-"""The Recipe: the whole intention in one TOML file. Each setting exists once, here, with its default, range and help."""
+"""The Recipe: the whole intention in one TOML file, read, checked and said back."""
 
 from __future__ import annotations
 
@@ -8,136 +8,19 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from whet.errors import Problem, RecipeError
 from whet.example import Task
+from whet.knobs.old_names import OLD_NAMES
+from whet.sections import Data, Evaluate, Lora, Model, Section, Train
 
-EMBEDDED_BASE = "whetstone"
 EMBEDDED_DATA = "embedded:"  # a data path that begins so names a file shipped with whet
-
-# Names that tutorials and older versions use, and what the setting is called here.
-OLD_NAMES = {
-    "max_seq_length": "[train] max_length",
-    "max_train_epochs": "[train] num_train_epochs",
-    "epochs": "[train] num_train_epochs",
-    "lr": "[train] learning_rate",
-    "batch_size": "[train] per_device_train_batch_size",
-    "per_gpu_train_batch_size": "[train] per_device_train_batch_size",
-    "evaluation_strategy": "[train] eval_steps (validation is always scored at the end of an epoch)",
-    "eval_strategy": "[train] eval_steps (validation is always scored at the end of an epoch)",
-    "torch_dtype": "[train] bf16",
-    "model_name_or_path": "[model] base",
-    "dataset_text_field": "[data] input",
-    "lora_r": "[lora] r",
-    "alpha": "[lora] lora_alpha",
-    "dropout": "[lora] lora_dropout",
-    "output_dir": "the command line's --out",
-}
-
-
-class Section(BaseModel):
-    """A section of the recipe: frozen, and no key that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Data(Section):
-    """Where the examples are and which columns they stand in. The `[data]` section."""
-
-    path: str = Field(description="a CSV, TSV, JSONL, JSON, Parquet or Arrow file, or a Hub id; relative to the recipe")
-    input: tuple[str, ...] = Field(description="the column (or list of columns) that the model reads", min_length=1)
-    target: str = Field(description="the column that it must answer")
-    group: str | None = Field(None, description="a column whose rows never straddle two splits (a speech, an author)")
-    label_names: dict[str, str] = Field(
-        default_factory=dict, description="what a cell of the target column is called as a label"
-    )
-    validation_path: str | None = Field(None, description="a file of its own for validation, instead of a share of `path`")
-    test_path: str | None = Field(None, description="a file of its own for the test split, instead of a share of `path`")
-    validation_fraction: float = Field(0.1, description="share of the examples for validation", gt=0, lt=0.5)
-    test_fraction: float = Field(0.2, description="share of the examples for the test split", gt=0, lt=0.9)
-    encoding: str | None = Field(None, description="the text encoding, where it is not UTF-8 and no byte-order mark says it")
-    delimiter: str | None = Field(
-        None, description="the column separator, where it should not be found by itself", max_length=1
-    )
-    header: bool = Field(
-        True, description="does the first row of a CSV or TSV file name the columns? If not: column_1, column_2, ..."
-    )
-    split: str = Field("train", description="the split of a Hub data set that `path` names")
-    near_duplicate_threshold: float = Field(
-        0.8, description="Jaccard similarity from which two texts are the same for a leak", gt=0, le=1
-    )
-
-    @field_validator("input", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
-
-
-class Model(Section):
-    """The model to sharpen. The `[model]` section."""
-
-    base: str = Field(EMBEDDED_BASE, description="`whetstone` (embedded), a local directory or a Hub id")
-    random_weights: bool = Field(False, description="start from random weights of the same shape: what is pretraining worth?")
-
-
-class Lora(Section):
-    """A low-rank adapter in PEFT's own format. Without the `[lora]` section all weights are trained."""
-
-    r: int = Field(16, description="rank of the update", ge=1)
-    lora_alpha: float = Field(32.0, description="the update is scaled by lora_alpha / r", gt=0)
-    lora_dropout: float = Field(0.0, description="dropout before the adapter", ge=0, lt=1)
-    target_modules: str | tuple[str, ...] = Field("all-linear", description="which linear layers get one; the head never does")
-
-
-class Train(Section):
-    """How the weights move. The `[train]` section; names as in Hugging Face's TrainingArguments."""
-
-    optim: Literal["adamw_torch", "adafactor", "sgd"] = Field("adamw_torch", description="the optimizer")
-    learning_rate: float = Field(5e-4, description="its peak", gt=0)
-    weight_decay: float = Field(0.0, description="decoupled decay of matrices; never of norms and biases", ge=0)
-    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = Field(
-        "linear", description="how the learning rate goes down after warm-up"
-    )
-    warmup_ratio: float = Field(0.0, description="share of the steps that the learning rate climbs", ge=0, lt=1)
-    warmup_steps: int = Field(0, description="the same in steps; wins over the ratio", ge=0)
-    num_train_epochs: float = Field(3.0, description="passes over the training split", gt=0)
-    max_steps: int | None = Field(None, description="stop after so many steps, whatever the epochs say", ge=1)
-    per_device_train_batch_size: int = Field(16, description="examples in a micro-batch", ge=1)
-    gradient_accumulation_steps: int = Field(1, description="micro-batches in a step", ge=1)
-    max_grad_norm: float = Field(1.0, description="gradients are clipped to this norm; 0 is off", ge=0)
-    max_length: int | None = Field(None, description="most tokens of an example; left out: what the model can take", ge=8)
-    too_long: Literal["error", "drop", "truncate"] = Field(
-        "error", description="what happens to a longer example: refuse, drop it, or cut the end of its input; each is listed"
-    )
-    eval_steps: int | None = Field(
-        None, description="score validation every so many steps too, not only after each epoch", ge=1
-    )
-    save_steps: int | None = Field(
-        None, description="write a checkpoint every so many steps too, not only after each epoch", ge=1
-    )
-    bf16: bool = Field(False, description="bfloat16 arithmetic in the forward pass (autocast); weights stay float32")
-    gradient_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
-
-    @model_validator(mode="after")
-    def _constant_has_no_warmup(self) -> Train:
-        if self.lr_scheduler_type == "constant" and (self.warmup_steps or self.warmup_ratio):
-            raise ValueError('lr_scheduler_type = "constant" ignores warm-up; write "constant_with_warmup"')
-        return self
-
-
-class Evaluate(Section):
-    """What the result is compared with. The `[evaluate]` section."""
-
-    baselines: tuple[Literal["majority", "tfidf", "zero_shot", "few_shot"], ...] = Field(
-        ("majority", "tfidf", "zero_shot", "few_shot"), description="what the fine-tune must beat"
-    )
-    few_shot_examples: int = Field(4, description="worked examples in the few-shot prompt, from the training split", ge=1)
-    batch_size: int = Field(32, description="examples scored at a time", ge=1)
-    bootstrap_samples: int = Field(1000, description="resamples behind each 95 % interval", ge=100)
-    max_new_tokens: int = Field(128, description="longest answer of a `generate` task", ge=1)
+SECTIONS: dict[str, type[BaseModel]] = {
+    "task": Task, "data": Data, "model": Model, "lora": Lora, "train": Train, "evaluate": Evaluate,
+}  # fmt: skip
 
 
 class Recipe(Section):
@@ -164,6 +47,17 @@ class Recipe(Section):
         unknown = sorted(set(self.data.label_names.values()) - set(labels)) if labels else []
         if unknown:
             raise ValueError(f"[data.label_names] leads to {', '.join(unknown)}, which [task] labels does not hold")
+        return self
+
+    @model_validator(mode="after")
+    def _knobs_go_together(self) -> Recipe:
+        if self.model.quantize and self.lora is None:
+            raise ValueError(f'[model] quantize = "{self.model.quantize}" trains no weights by itself; add a [lora] section')
+        if self.task.kind != "classify":
+            if self.train.label_smoothing_over == "labels":
+                raise ValueError('[train] label_smoothing_over = "labels" belongs to kind = "classify"; write "vocabulary"')
+            if self.train.class_balance != "none":
+                raise ValueError('[train] class_balance belongs to kind = "classify"; leave it out')
         return self
 
     def dump(self) -> str:
@@ -226,10 +120,7 @@ def parse(values: Mapping[str, Any], where: str = "recipe") -> Recipe:
 
 def known_keys() -> dict[str, list[str]]:
     """Section name ("" for the top) to the keys it knows."""
-    sections: dict[str, type[BaseModel]] = {
-        "": Recipe, "task": Task, "data": Data, "model": Model, "lora": Lora, "train": Train, "evaluate": Evaluate,
-    }  # fmt: skip
-    return {name: list(section.model_fields) for name, section in sections.items()}
+    return {name: list(section.model_fields) for name, section in {"": Recipe, **SECTIONS}.items()}
 
 
 def _problem(where: str, error: Any) -> Problem:
@@ -250,10 +141,8 @@ def _problem(where: str, error: Any) -> Problem:
 
 
 def _help(section: str, key: str) -> str:
-    models: dict[str, type[BaseModel]] = {
-        "": Recipe, "task": Task, "data": Data, "model": Model, "lora": Lora, "train": Train, "evaluate": Evaluate,
-    }  # fmt: skip
-    field = models[section].model_fields.get(key) if section in models else None
+    known: dict[str, type[BaseModel]] = {"": Recipe, **SECTIONS}
+    field = known[section].model_fields.get(key) if section in known else None
     return (field.description or "") if field else ""
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from whet.errors import DataError, ModelError, Problem
 from whet.example import Drop, Example, Task
 from whet.prompts import plain
-from whet.recipe import EMBEDDED_BASE
+from whet.sections import EMBEDDED_BASE
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "config.json", "generation_config.json")
 

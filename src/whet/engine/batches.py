@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from whet.data.tokens import Encoded
-from whet.recipe import Train
+from whet.sections import Train
 
 
 @dataclass(frozen=True, slots=True)

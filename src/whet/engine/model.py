@@ -14,8 +14,9 @@ from transformers.utils import logging as transformers_logging
 
 from whet.data.tokens import TOKENIZER_FILES, base_folder
 from whet.errors import ModelError, Problem
-from whet.recipe import Lora, Recipe
+from whet.recipe import Recipe
 from whet.run import Run, file_hash, replace_folder
+from whet.sections import Lora
 
 if TYPE_CHECKING:
     from peft import PeftModel

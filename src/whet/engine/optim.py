@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from whet.recipe import Train
+from whet.sections import Train
 
 
 def build_optimizer(model: torch.nn.Module, train: Train) -> torch.optim.Optimizer:

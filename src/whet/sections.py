@@ -1,0 +1,187 @@
+"""The sections of a recipe: each setting exists once, here, with its default, range and help."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from whet.knobs.optimizers import why_not_optimizer
+from whet.knobs.schedules import why_not_schedule
+
+EMBEDDED_BASE = "whetstone"
+
+
+class Section(BaseModel):
+    """A section of the recipe: frozen, and no key that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Data(Section):
+    """Where the examples are and which columns they stand in. The `[data]` section."""
+
+    path: str = Field(description="a CSV, TSV, JSONL, JSON, Parquet or Arrow file, or a Hub id; relative to the recipe")
+    input: tuple[str, ...] = Field(description="the column (or list of columns) that the model reads", min_length=1)
+    target: str = Field(description="the column that it must answer")
+    group: str | None = Field(None, description="a column whose rows never straddle two splits (a speech, an author)")
+    label_names: dict[str, str] = Field(
+        default_factory=dict, description="what a cell of the target column is called as a label"
+    )
+    validation_path: str | None = Field(None, description="a file of its own for validation, instead of a share of `path`")
+    test_path: str | None = Field(None, description="a file of its own for the test split, instead of a share of `path`")
+    validation_fraction: float = Field(0.1, description="share of the examples for validation", gt=0, lt=0.5)
+    test_fraction: float = Field(0.2, description="share of the examples for the test split", gt=0, lt=0.9)
+    encoding: str | None = Field(None, description="the text encoding, where it is not UTF-8 and no byte-order mark says it")
+    delimiter: str | None = Field(
+        None, description="the column separator, where it should not be found by itself", max_length=1
+    )
+    header: bool = Field(
+        True, description="does the first row of a CSV or TSV file name the columns? If not: column_1, column_2, ..."
+    )
+    split: str = Field("train", description="the split of a Hub data set that `path` names")
+    near_duplicate_threshold: float = Field(
+        0.8, description="Jaccard similarity from which two texts are the same for a leak", gt=0, le=1
+    )
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
+class Model(Section):
+    """The model to sharpen, and the precision of its weights. The `[model]` section."""
+
+    base: str = Field(EMBEDDED_BASE, description="`whetstone` (embedded), a local directory, a finished run folder or a Hub id")
+    random_weights: bool = Field(False, description="start from random weights of the same shape: what is pretraining worth?")
+    adapters: tuple[str, ...] = Field(
+        (), description="PEFT adapter folders that are put on the base first, in this order, and stay as they are"
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32", description="precision of the weights that are not quantized; bfloat16 halves them, and full training in it loses small updates"
+    )
+    quantize: Literal["int8", "nf4", "fp4"] | None = Field(
+        None, description="keep the base's linear layers in 8 or 4 bits (bitsandbytes) and train an adapter on top; needs [lora]"
+    )
+    bnb_4bit_use_double_quant: bool = Field(False, description="4-bit: quantize the quantization constants too (0.37 bits less a weight)")
+    bnb_4bit_compute_dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="4-bit: what the weights are computed with"
+    )
+    llm_int8_threshold: float = Field(6.0, description="int8: columns with a larger activation stay 16-bit; 0 is off", ge=0)
+    llm_int8_skip_modules: tuple[str, ...] = Field((), description="modules that stay unquantized, besides the output head")
+    llm_int8_enable_fp32_cpu_offload: bool = Field(
+        False, description="int8: layers that do not fit on the accelerator stay on the CPU in float32"
+    )
+
+    @model_validator(mode="after")
+    def _quantization_fits(self) -> Model:
+        if self.quantize and self.random_weights:
+            raise ValueError("random_weights has no weights on disk that quantize could read; leave one of them out")
+        return self
+
+
+class Lora(Section):
+    """A low-rank adapter in PEFT's own format. Without the `[lora]` section all weights are trained. The `[lora]` section."""
+
+    r: int = Field(16, description="rank of the update", ge=1)
+    lora_alpha: float = Field(32.0, description="the update is scaled by lora_alpha / r", gt=0)
+    lora_dropout: float = Field(0.0, description="dropout before the adapter", ge=0, lt=1)
+    target_modules: str | tuple[str, ...] = Field("all-linear", description="which linear layers get one; the head never does")
+    exclude_modules: tuple[str, ...] = Field((), description="names (or ends of names) of layers that get none")
+    layers_to_transform: tuple[int, ...] = Field((), description="numbers of the transformer layers that get one; left out: all")
+    use_rslora: bool = Field(False, description="scale by lora_alpha / sqrt(r), which keeps large ranks learning")
+    use_dora: bool = Field(False, description="learn magnitude and direction apart (DoRA); slower")
+    init_lora_weights: Literal["default", "gaussian", "pissa", "olora", "orthogonal"] = Field(
+        "default", description="how A and B begin: B at zero (default, gaussian), or from the base's own weights (pissa, olora)"
+    )
+    bias: Literal["none", "all", "lora_only"] = Field("none", description="which biases train beside the adapter")
+    modules_to_save: tuple[str, ...] = Field((), description="modules trained whole and saved with the adapter, such as lm_head")
+
+
+class Train(Section):
+    """How the weights move. The `[train]` section; names as in Hugging Face's TrainingArguments."""
+
+    optim: str = Field("adamw_torch", description="the optimizer; `whet info optimizers` lists them")
+    optim_args: dict[str, float] = Field(
+        default_factory=dict, description="arguments of the optimizer itself, such as momentum of sgd"
+    )
+    learning_rate: float = Field(5e-4, description="its peak", gt=0)
+    weight_decay: float = Field(0.0, description="decoupled decay of matrices; never of norms and biases", ge=0)
+    adam_beta1: float = Field(0.9, description="first-moment decay of Adam-like optimizers", ge=0, lt=1)
+    adam_beta2: float = Field(0.999, description="second-moment decay of Adam-like optimizers", ge=0, lt=1)
+    adam_epsilon: float = Field(1e-8, description="added to the denominator of Adam-like optimizers", gt=0)
+    lr_scheduler_type: str = Field(
+        "linear", description="how the learning rate goes after warm-up; `whet info schedules` lists them"
+    )
+    lr_scheduler_kwargs: dict[str, float | str] = Field(
+        default_factory=dict, description="arguments of the schedule, such as num_cycles, min_lr_rate or num_decay_steps"
+    )
+    warmup_ratio: float = Field(0.0, description="share of the steps that the learning rate climbs", ge=0, lt=1)
+    warmup_steps: int = Field(0, description="the same in steps; wins over the ratio", ge=0)
+    num_train_epochs: float = Field(3.0, description="passes over the training split", gt=0)
+    max_steps: int | None = Field(None, description="stop after so many steps, whatever the epochs say", ge=1)
+    per_device_train_batch_size: int | Literal["auto"] = Field(
+        16, description='examples in a micro-batch; "auto": a step has 16 x gradient_accumulation_steps examples, '
+        "in micro-batches of the largest power of two that fits into memory",
+    )  # fmt: skip
+    gradient_accumulation_steps: int = Field(1, description="micro-batches in a step", ge=1)
+    max_grad_norm: float = Field(1.0, description="gradients are clipped to this norm; 0 is off", ge=0)
+    label_smoothing_factor: float = Field(0.0, description="share of the target that is spread out", ge=0, lt=1)
+    label_smoothing_over: Literal["vocabulary", "labels"] = Field(
+        "vocabulary", description='spread over all tokens (as Hugging Face does), or over the labels: 0.1 on True/False is 0.95/0.05'
+    )
+    neftune_noise_alpha: float = Field(
+        0.0, description="uniform noise on the embeddings of an example of L tokens, scaled by alpha / sqrt(L x width)", ge=0
+    )
+    class_balance: Literal["none", "weights", "sampling"] = Field(
+        "none", description="give rare labels more weight, or draw them more often; probabilities are led back to the true shares"
+    )
+    train_sampling_strategy: Literal["random", "sequential", "group_by_length"] = Field(
+        "random", description="the order of the examples; group_by_length puts similar lengths into one step"
+    )
+    packing: bool = Field(
+        False, description="lay the examples of a micro-batch end to end instead of padding them; the losses stay the same"
+    )
+    max_length: int | None = Field(None, description="most tokens of an example; left out: what the model can take", ge=8)
+    too_long: Literal["error", "drop", "truncate"] = Field(
+        "error", description="what happens to a longer example: refuse, drop it, or cut the end of its input; each is listed"
+    )
+    eval_steps: int | None = Field(
+        None, description="score validation every so many steps too, not only after each epoch", ge=1
+    )
+    save_steps: int | None = Field(
+        None, description="write a checkpoint every so many steps too, not only after each epoch", ge=1
+    )
+    logging_steps: int = Field(1, description="progress on the terminal every so many steps; metrics.jsonl has each step", ge=1)
+    bf16: bool = Field(False, description="bfloat16 arithmetic in the forward pass (autocast); weights keep their precision")
+    gradient_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
+
+    @field_validator("per_device_train_batch_size")
+    @classmethod
+    def _batch_size_is_positive(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("per_device_train_batch_size must be at least 1, or \"auto\"")
+        return value
+
+    @model_validator(mode="after")
+    def _named_choices_exist(self) -> Train:
+        reasons = [
+            why_not_optimizer(self.optim, self.optim_args),
+            why_not_schedule(self.lr_scheduler_type, self.lr_scheduler_kwargs, bool(self.warmup_steps or self.warmup_ratio)),
+        ]
+        if any(reasons):
+            raise ValueError("; ".join(reason for reason in reasons if reason))
+        return self
+
+
+class Evaluate(Section):
+    """What the result is compared with. The `[evaluate]` section."""
+
+    baselines: tuple[Literal["majority", "tfidf", "zero_shot", "few_shot"], ...] = Field(
+        ("majority", "tfidf", "zero_shot", "few_shot"), description="what the fine-tune must beat"
+    )
+    few_shot_examples: int = Field(4, description="worked examples in the few-shot prompt, from the training split", ge=1)
+    batch_size: int = Field(32, description="examples scored at a time", ge=1)
+    bootstrap_samples: int = Field(1000, description="resamples behind each 95 % interval", ge=100)
+    max_new_tokens: int = Field(128, description="longest answer of a `generate` task", ge=1)
