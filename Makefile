@@ -5,7 +5,8 @@
 #   make install   only make .venv, with whet in it: .venv/bin/whet --help
 #   make check     linter, type checker, house rules
 #   make docs      write the generated pages of docs/ again
-#   make lock      choose the pinned versions again
+#   make lock      pin what pyproject.toml newly asks for, and keep the other versions
+#   make upgrade   choose all pinned versions again
 
 TORCH = torch==2.13.0
 BIN = .venv/bin
@@ -16,7 +17,7 @@ FIT = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
 	$$python -c '$(FIT)' 2>/dev/null && { echo $$python; break; }; done)
 
-.PHONY: demo test install check docs lock clean
+.PHONY: demo test install check docs lock upgrade clean
 
 demo: install
 	$(BIN)/whet demo
@@ -32,9 +33,11 @@ check: install
 docs: install
 	$(BIN)/python tools/build_docs.py
 
-lock: install
+lock: LOCK = $(TORCH)
+upgrade: LOCK = $(TORCH) --upgrade
+lock upgrade: install
 	$(PIP) install --quiet uv==0.13.9
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/lock.py $(TORCH)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/lock.py $(LOCK)
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

@@ -1,6 +1,9 @@
 """Write lock.txt: every package but torch that whet needs, one version for every Python and system, each with its hashes.
 
-    python tools/lock.py torch==2.13.0        (`make lock`; needs `uv` in the same environment)
+    python tools/lock.py torch==2.13.0              (`make lock`: pins what is new, keeps every version that still fits)
+    python tools/lock.py torch==2.13.0 --upgrade    (`make upgrade`: chooses all of them again)
+
+Both need `uv` in the same environment.
 
 Why torch stands outside: its wheel differs from machine to machine (CPU, CUDA, macOS) under the same version number, and a
 hash would pin the wrong one for somebody. `make install` therefore installs the exact torch first, unhashed, and then this
@@ -11,6 +14,7 @@ for the same reason. The file names no index: pip asks whichever one it is set u
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = re.compile(r"(torch|triton|nvidia-\S+|cuda-\S+)==|.* sys_platform == '(win32|emscripten)'")
 RESOLVE = (
-    *("uv", "pip", "compile", "pyproject.toml", "--extra", "dev", "--upgrade"),
+    *("uv", "pip", "compile", "pyproject.toml", "--extra", "dev"),
     *("--universal", "--python-version", "3.11", "--fork-strategy", "fewest"),
     *("--generate-hashes", "--no-annotate", "--no-header", "--no-emit-index-url", "--no-emit-find-links", "--quiet"),
 )
@@ -34,15 +38,17 @@ def entries(resolved: str) -> list[str]:
     return re.findall(r"^\S.*\n(?:[ \t]+.*\n)*", resolved, flags=re.MULTILINE)
 
 
-def lock(torch: str) -> str:
-    """The text of lock.txt for this torch requirement."""
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraint:
-        constraint.write(torch + "\n")
-        constraint.flush()
-        command = [*RESOLVE, "--constraint", constraint.name]
-        resolved = subprocess.run(command, cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE).stdout
+def lock(torch: str, *options: str) -> str:
+    """The text of lock.txt for this torch requirement; `options` go to `uv pip compile`."""
+    with tempfile.TemporaryDirectory() as folder:
+        constraint, output = Path(folder, "torch.txt"), Path(folder, "lock.txt")
+        constraint.write_text(torch + "\n", encoding="utf-8")
+        shutil.copyfile(ROOT / "lock.txt", output)  # uv keeps the versions that it finds in its output file
+        command = [*RESOLVE, "--constraint", str(constraint), "--output-file", str(output), *options]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        resolved = output.read_text(encoding="utf-8")
     return HEADER.format(torch=torch) + "".join(entry for entry in entries(resolved) if not LEFT_OUT.match(entry))
 
 
 if __name__ == "__main__":
-    (ROOT / "lock.txt").write_text(lock(sys.argv[1]), encoding="utf-8")
+    (ROOT / "lock.txt").write_text(lock(*sys.argv[1:]), encoding="utf-8")
