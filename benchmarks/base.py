@@ -19,7 +19,7 @@ import numpy as np
 from whet.data import dataset
 from whet.data import tokens as tokenizers
 from whet.engine import loop, model, reader
-from whet.engine.batches import Timetable
+from whet.engine.course import build_course
 from whet.example import Example
 from whet.measure import baselines
 from whet.measure.calibration import fit_temperature
@@ -46,8 +46,7 @@ def finetune(recipe: Recipe, rows: list[Example], splits: Splits, tokens: tokeni
     encoded, held = ([tokenizers.encode(e, recipe.task, tokens) for e in part] for part in (rows, splits["validation"]))
     validate = partial(reader.validate, asked, splits["validation"], held)
     with tempfile.TemporaryDirectory() as folder:
-        timetable = Timetable(len(rows), recipe.train, recipe.derive_seed("order"))
-        state = loop.train(start, loop.Course(encoded, timetable, tokens.padding, validate, Path(folder)), silent)
+        state = loop.train(start, build_course(recipe, recipe.task, encoded, tokens, validate, Path(folder)), silent)
     scores = {s: asked.label_scores([e.inputs for e in splits[s]], silent) for s in ("validation", "test")}
     calibration = fit_temperature(targets(splits["validation"], labels), scores["validation"], labels)
     found = measure(targets(splits["test"], labels), calibration.apply(scores["test"], labels), labels)

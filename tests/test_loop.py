@@ -15,8 +15,8 @@ from engine_parts import random_rows, recipe
 from transformers import AutoModelForCausalLM
 
 from whet.engine import loop, model
-from whet.engine.batches import Timetable
-from whet.engine.loop import Course
+from whet.engine.course import Course
+from whet.engine.timetable import Timetable
 from whet.errors import Interrupted, RunError
 from whet.progress import Silent
 from whet.sections import Lora, Train

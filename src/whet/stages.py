@@ -82,7 +82,7 @@ def show(run: Run, number: int, split: str = "train") -> tuple[Example, list[Sho
 def train(run: Run, progress: Progress | None = None) -> Run:
     """The Run with its model trained: from the newest checkpoint if there is one, to the weights of the best validation."""
     from whet.engine import loop, model, reader
-    from whet.engine.batches import Timetable
+    from whet.engine.course import build_course
 
     progress, recipe = progress or Silent(), run.recipe
     with run.lock():
@@ -96,10 +96,10 @@ def train(run: Run, progress: Progress | None = None) -> Run:
         trained = model.add_adapter(untrained, recipe.lora, recipe.derive_seed("adapter")) if recipe.lora else untrained
         asked = reader.Reader(trained, run.task, tokens, recipe.evaluate.batch_size, tokens.max_length)
         validate = partial(reader.validate, asked, run.examples("validation"), held)
-        timetable = Timetable(len(rows), recipe.train, recipe.derive_seed("order"))
-        state = loop.train(trained, loop.Course(rows, timetable, tokens.padding, validate, run.path), progress)
+        course = build_course(recipe, run.task, rows, tokens, validate, run.path)
+        state = loop.train(trained, course, progress)
         model.save_result(trained, run, tokens.folder)
-        run.update_manifest(training=loop.summary(trained, state, timetable))
+        run.update_manifest(training=loop.summary(trained, state, course.timetable))
     return run
 
 

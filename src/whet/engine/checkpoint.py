@@ -32,12 +32,14 @@ class Validation:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a run stands: steps done, answer tokens seen, seconds spent, and every validation so far."""
+    """Where a run stands: steps done, answer tokens seen, seconds spent, every validation so far, and examples in a
+    micro-batch (0: not decided yet)."""
 
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
     validations: tuple[Validation, ...] = field(default=())
+    micro_batch: int = 0
 
     @property
     def best(self) -> Validation | None:
@@ -130,7 +132,7 @@ class Checkpoints:
 def _read_state(path: Path) -> State:
     raw = json.loads((path / "state.json").read_text())
     validations = tuple(Validation(**v) for v in raw["validations"])
-    return State(raw["step"], raw["tokens"], raw["seconds"], validations)
+    return State(raw["step"], raw["tokens"], raw["seconds"], validations, raw["micro_batch"])
 
 
 def _flatten(state: Mapping[int, Mapping[str, Any]]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -127,12 +127,7 @@ def _plain_scores(model: torch.nn.Module, prompts: list[Ids], labels: Sequence[I
 
 def row_nats(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Nats of each row's answer: (B,), float64."""
-    kept = batch.targets.shape[1]
-    logits = model(
-        input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False, logits_to_keep=kept + 1
-    ).logits[:, :-1]
-    flat = torch.nn.functional.cross_entropy(logits.float().transpose(1, 2), batch.targets, reduction="none", ignore_index=-100)
-    return flat.double().sum(1)
+    return batch.per_row(torch.nn.functional.cross_entropy(batch.logits(model).float(), batch.targets, reduction="none"))
 
 
 @torch.inference_mode()

@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import json
 import math
-import resource
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,25 +16,26 @@ from typing import Any
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
 
-from whet.data.tokens import Encoded
-from whet.engine.batches import Timetable, collate
+from whet.engine.batch_size import is_out_of_memory, largest_fitting, peak_bytes, release
 from whet.engine.checkpoint import Checkpoints, State, Validation
+from whet.engine.course import Course, Layout, choose_layout
 from whet.engine.loss import summed_loss
 from whet.engine.model import device, trained_weights
 from whet.engine.optim import build_optimizer, learning_rate
+from whet.engine.timetable import Timetable
 from whet.errors import Interrupted, Problem, RunError
+from whet.knobs.optimizers import OPTIMIZERS
 from whet.progress import Progress
 
-
 @dataclass(frozen=True, slots=True)
-class Course:
-    """What the loop needs beside the model: the rows, their timetable, how to validate, and where things go."""
+class _Bench:
+    """What a step works with, made once."""
 
-    rows: Sequence[Encoded]
-    timetable: Timetable
-    padding: int
-    validate: Callable[[torch.nn.Module], tuple[float, float | None]]
-    folder: Path
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    accelerator: Accelerator
+    course: Course
+    layout: Layout
 
 
 def train(model: torch.nn.Module, course: Course, progress: Progress) -> State:
@@ -46,7 +45,7 @@ def train(model: torch.nn.Module, course: Course, progress: Progress) -> State:
 
     Raises:
         Interrupted: on Ctrl-C or SIGTERM, after a checkpoint is written.
-        RunError: if the loss is no longer a finite number.
+        RunError: if the loss is no longer a finite number, or one example alone does not fit into memory.
     """
     settings, steps = course.timetable.train, course.timetable.steps
     if settings.gradient_checkpointing:
@@ -55,24 +54,26 @@ def train(model: torch.nn.Module, course: Course, progress: Progress) -> State:
     model, optimizer = accelerator.prepare(model, build_optimizer(model, settings))
     checkpoints = Checkpoints(course.folder / "checkpoints")
     state = _resumed(checkpoints, model, optimizer, progress)
+    bench = _Bench(model, optimizer, accelerator, course, choose_layout(model, course, accelerator.device, progress))
+    state = replace(state, micro_batch=state.micro_batch or _micro_batch(bench, progress))
     progress.start("training", steps, "step")
     progress.advance(state.step)
     with _Log(course.folder / "metrics.jsonl", state.step) as log, _stop_signal() as stopped:
         while state.step < steps:
             began = time.monotonic()
-            line: dict[str, Any] = _step(model, optimizer, accelerator, course, state.step)
-            state = replace(state, step=state.step + 1, tokens=state.tokens + int(line["tokens"]))
-            if not math.isfinite(line["loss"]):
-                what = f"the loss is {line['loss']} at step {state.step}"
-                raise RunError(Problem(str(course.folder), what, "Lower [train] learning_rate, or set max_grad_norm"))
+            line, micro_batch = _step(bench, state, progress)
+            state = replace(
+                state, step=state.step + 1, tokens=state.tokens + int(line["tokens"]), micro_batch=micro_batch
+            )
             if course.timetable.ends_epoch(state.step) or (settings.eval_steps and state.step % settings.eval_steps == 0):
                 nll, accuracy = course.validate(model)
                 state = replace(state, validations=(*state.validations, Validation(state.step, nll, accuracy)))
                 line |= {"validation_nll": nll, "validation_accuracy": accuracy, "best": state.chosen.step == state.step}
             state = replace(state, seconds=state.seconds + time.monotonic() - began)
             log.write({"step": state.step, "epoch": state.step / course.timetable.steps_per_epoch, **line,
-                       "tokens": state.tokens, "seconds": round(state.seconds, 3), "peak_bytes": _peak_bytes()})  # fmt: skip
-            progress.advance(1, _note(line))
+                       "tokens": state.tokens, "seconds": round(state.seconds, 3), "peak_bytes": peak_bytes()})  # fmt: skip
+            said = state.step % settings.logging_steps == 0 or "validation_nll" in line
+            progress.advance(1, _note(line) if said else "")
             if "validation_nll" in line or stopped() or (settings.save_steps and state.step % settings.save_steps == 0):
                 checkpoints.save(state, trained_weights(accelerator.unwrap_model(model)), optimizer)
             if stopped() and state.step < steps:
@@ -94,31 +95,77 @@ def summary(model: torch.nn.Module, state: State, timetable: Timetable) -> dict[
     }  # fmt: skip
 
 
-def _step(
-    model: torch.nn.Module, optimizer: torch.optim.Optimizer, accelerator: Accelerator, course: Course, step: int
-) -> dict[str, float]:
-    """One optimizer update; returns loss (nats per answer token), lr, grad_norm (before clipping) and tokens."""
-    timetable = course.timetable
-    settings = timetable.train
-    drawn = [[course.rows[i] for i in micro_batch] for micro_batch in timetable.micro_batches(step)]
-    batches = [collate(rows, course.padding, accelerator.device) for rows in drawn]
-    tokens = sum(b.target_tokens for b in batches)
-    lr = learning_rate(step, timetable.steps, settings)
+def _step(bench: _Bench, state: State, progress: Progress) -> tuple[dict[str, Any], int]:
+    """One optimizer update. Returns the step's line (loss in nats per answer token, lr, grad_norm before clipping, tokens,
+    micro_batch) and the micro-batch that fitted: where memory runs out it is halved, and the step begins anew."""
+    timetable, optimizer, size = bench.course.timetable, bench.optimizer, state.micro_batch
+    while True:
+        try:
+            nats, tokens = _accumulate(bench, state.step, size)
+            break
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            optimizer.zero_grad(set_to_none=True)
+            if size == 1:
+                what = f"one example alone does not fit into memory at step {state.step + 1} ({str(error).splitlines()[0]})"
+                do = "Lower [train] max_length, set gradient_checkpointing, or quantize the base"
+                raise RunError(Problem(str(bench.course.folder), what, do)) from error
+        release()
+        size //= 2
+        progress.say(f"out of memory at step {state.step + 1}: micro-batches of {size} examples from here on, the step stays whole")
+    loss = nats / tokens
+    if not math.isfinite(loss):
+        what = f"the loss is {loss} at step {state.step + 1}"
+        raise RunError(Problem(str(bench.course.folder), what, "Lower [train] learning_rate, or set max_grad_norm"))
+    lr = learning_rate(state.step, timetable.steps, timetable.train)
     for group in optimizer.param_groups:
-        group["lr"] = lr
-    model.train()
-    nats = 0.0
-    for micro, batch in enumerate(batches):
-        torch.manual_seed((timetable.seed * 1_000_003 + step) * 1_009 + micro)  # dropout: a function of seed, step, micro-batch
-        with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=settings.bf16):
-            loss = summed_loss(model, batch)
-        nats += float(loss.detach())
-        accelerator.backward(loss / tokens)
-    limit = settings.max_grad_norm or math.inf
-    norm = float(accelerator.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], limit))
+        group["lr"] = lr * group.get("lr_ratio", 1.0)
+    limit = timetable.train.max_grad_norm or math.inf
+    norm = bench.accelerator.clip_grad_norm_([p for p in bench.model.parameters() if p.requires_grad], limit)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return {"loss": nats / tokens, "lr": lr, "grad_norm": norm, "tokens": tokens}
+    return {"loss": loss, "lr": lr, "grad_norm": float(norm), "tokens": tokens, "micro_batch": size}, size
+
+
+def _accumulate(bench: _Bench, step: int, size: int) -> tuple[float, int]:
+    """The gradient of a whole step, from micro-batches of `size` examples; returns its nats and its answer tokens."""
+    course, timetable = bench.course, bench.course.timetable
+    drawn = [[course.rows[i] for i in rows] for rows in timetable.micro_batches(step, size)]
+    tokens = sum(len(row.completion) for rows in drawn for row in rows)
+    bench.model.train()
+    nats, noise = 0.0, timetable.seed * 1_000_003 + step
+    for micro, rows in enumerate(drawn):
+        torch.manual_seed(noise * 1_009 + micro)  # dropout: a function of seed, step and micro-batch
+        for batch in bench.layout(rows):
+            with torch.autocast(bench.accelerator.device.type, torch.bfloat16, enabled=timetable.train.bf16):
+                loss = summed_loss(bench.model, batch, course.objective, seed=noise)
+            nats += float(loss.detach())
+            bench.accelerator.backward(loss / tokens)
+    return nats, tokens
+
+
+def _micro_batch(bench: _Bench, progress: Progress) -> int:
+    """Examples in a micro-batch: as the recipe says, or under "auto" the largest power of two that fits, by trial."""
+    train, timetable = bench.course.timetable.train, bench.course.timetable
+    if train.per_device_train_batch_size != "auto":
+        return train.per_device_train_batch_size
+    longest = sorted(bench.course.rows, key=len, reverse=True)[: timetable.step_size]
+
+    def attempt(size: int) -> None:
+        bench.model.train()
+        for batch in bench.layout(longest[:size]):
+            with torch.autocast(bench.accelerator.device.type, torch.bfloat16, enabled=train.bf16):
+                loss = summed_loss(bench.model, batch, bench.course.objective)
+            bench.accelerator.backward(loss)
+        bench.optimizer.zero_grad(set_to_none=True)
+
+    progress.start("finding the largest micro-batch that fits")
+    trained = sum(p.numel() for p in bench.model.parameters() if p.requires_grad)
+    reserved = math.ceil(trained * OPTIMIZERS[train.optim].state_bytes)
+    found = largest_fitting(attempt, timetable.step_size, reserved, bench.accelerator.device)
+    progress.say(f"micro-batches of {found} examples, {math.ceil(timetable.step_size / found)} in a step")
+    return found
 
 
 def _resumed(checkpoints: Checkpoints, model: torch.nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> State:
@@ -172,14 +219,6 @@ def _stop_signal() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _peak_bytes() -> int:
-    """The largest memory so far: of the accelerator where there is one, else of this process."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _note(line: dict[str, Any]) -> str:

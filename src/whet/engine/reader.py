@@ -12,6 +12,7 @@ from whet.data.tokens import Encoded, Tokens
 from whet.engine import infer
 from whet.errors import DataError, Problem
 from whet.example import Example, Task
+from whet.measure.balance import shifted
 from whet.measure.calibration import Calibration, softmax
 from whet.progress import Progress, Silent
 from whet.prompts import plain
@@ -22,19 +23,22 @@ Inputs = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Reader:
-    """A model that can be asked. `max_length` is the most tokens of prompt and answer together, None for no limit."""
+    """A model that can be asked. `max_length` is the most tokens of prompt and answer together, None for no limit;
+    `shift` (C,) leads the label scores of a model trained on balanced classes back to the true shares."""
 
     model: torch.nn.Module
     task: Task
     tokens: Tokens
     batch_size: int
     max_length: int | None = None
+    shift: np.ndarray | None = None
 
     def label_scores(self, inputs: Sequence[Inputs], progress: Progress, demonstrations: Sequence[Example] = ()) -> np.ndarray:
         """log P(label and end token | prompt) for each input and each label in the task's order: (N, C)."""
         labels = [self.tokens.completion(plain.completion(label)) for label in self.task.labels]
         prompts = self._prompts(inputs, demonstrations, longest_answer=max(map(len, labels)))
-        return infer.label_scores(self.model, prompts, labels, self.tokens.padding, self.batch_size, progress.advance)
+        scores = infer.label_scores(self.model, prompts, labels, self.tokens.padding, self.batch_size, progress.advance)
+        return scores if self.shift is None else shifted(scores, self.shift)
 
     def answers(
         self, inputs: Sequence[Inputs], max_new_tokens: int, progress: Progress, demonstrations: Sequence[Example] = ()
