@@ -94,7 +94,7 @@ def train(run: Run, progress: Progress | None = None) -> Run:
         untrained = model.load_base(recipe)
         run.update_manifest(base={"name": recipe.model.base, "sha256": model.base_hash(recipe)})
         trained = model.add_adapter(untrained, recipe.lora, recipe.derive_seed("adapter")) if recipe.lora else untrained
-        asked = reader.Reader(trained, run.task, tokens, recipe.evaluate.batch_size, tokens.max_length)
+        asked = reader.open_reader(run, trained, tokens)
         validate = partial(reader.validate, asked, run.examples("validation"), held)
         course = build_course(recipe, run.task, rows, tokens, validate, run.path)
         state = loop.train(trained, course, progress)
@@ -114,9 +114,8 @@ def evaluate(run: Run, progress: Progress | None = None) -> dict[str, Any]:
             return run.read_json("evaluation.json")
         progress.start("loading the fine-tuned model")
         tokens = tokenizers.load(recipe.model.base)
-        size, longest = recipe.evaluate.batch_size, tokens.max_length
-        open_reader = partial(reader.Reader, task=run.task, tokens=tokens, batch_size=size, max_length=longest)
-        tuned, base = open_reader(model.load_result(run)), cache(lambda: open_reader(model.load_base(recipe)))
+        tuned = reader.open_reader(run, model.load_result(run), tokens)
+        base = cache(lambda: reader.open_reader(run, model.load_base(recipe), tokens, is_trained=False))
         splits = {split: run.examples(split) for split in ("train", "validation", "test")}
         judge = evaluation.judge_labels if recipe.task.kind == "classify" else evaluation.judge_answers
         found = judge(recipe, splits, tuned, base, progress)
@@ -135,7 +134,7 @@ def predict(run: Run, paths: Sequence[Path], progress: Progress | None = None) -
     found = documents.read_documents(paths)
     progress.start("loading the fine-tuned model")
     tokens = tokenizers.load(recipe.model.base)
-    asked = reader.Reader(model.load_result(run), run.task, tokens, recipe.evaluate.batch_size, tokens.max_length)
+    asked = reader.open_reader(run, model.load_result(run), tokens)
     calibrate = run.calibration()
     progress.start("reading", sum(len(d.passages) for d in found), "passage")
     for document in found:

@@ -12,11 +12,12 @@ from whet.data.tokens import Encoded, Tokens
 from whet.engine import infer
 from whet.errors import DataError, Problem
 from whet.example import Example, Task
-from whet.measure.balance import shifted
+from whet.measure.balance import prior_shift, shifted
 from whet.measure.calibration import Calibration, softmax
 from whet.progress import Progress, Silent
 from whet.prompts import plain
 from whet.recipe import Recipe
+from whet.run import Run
 
 Inputs = Mapping[str, str]
 
@@ -71,6 +72,16 @@ class Reader:
             what = f"{len(too_long)} prompts do not fit into the model's {self.max_length} tokens; the longest has {longest}"
             raise DataError(Problem(f"input {too_long[0] + 1}", what, "Give shorter passages, or fewer few-shot examples"))
         return prompts
+
+
+def open_reader(run: Run, model: torch.nn.Module, tokens: Tokens, *, is_trained: bool = True) -> Reader:
+    """A Reader for a run's task; a trained model's label scores are led back from balanced classes to the true shares."""
+    recipe, task = run.recipe, run.task
+    shift = None
+    if is_trained and recipe.train.class_balance != "none":
+        counts = run.manifest["dataset"]["splits"]["train"]["labels"]
+        shift = prior_shift([counts[label] for label in task.labels])
+    return Reader(model, task, tokens, recipe.evaluate.batch_size, tokens.max_length, shift)
 
 
 def validate(
