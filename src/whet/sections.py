@@ -107,7 +107,7 @@ class Train(Section):
         default_factory=dict, description="arguments of the optimizer itself, such as momentum of sgd"
     )
     learning_rate: float = Field(5e-4, description="its peak", gt=0)
-    weight_decay: float = Field(0.0, description="decoupled decay of matrices; never of norms and biases", ge=0)
+    weight_decay: float = Field(0.0, description="decay of matrices, never of norms and biases; decoupled from the gradient, but for sgd, rmsprop and adagrad", ge=0)
     adam_beta1: float = Field(0.9, description="first-moment decay of Adam-like optimizers", ge=0, lt=1)
     adam_beta2: float = Field(0.999, description="second-moment decay of Adam-like optimizers", ge=0, lt=1)
     adam_epsilon: float = Field(1e-8, description="added to the denominator of Adam-like optimizers", gt=0)
@@ -164,11 +164,15 @@ class Train(Section):
             raise ValueError("per_device_train_batch_size must be at least 1, or \"auto\"")
         return value
 
+    @property
+    def _warms_up(self) -> bool:
+        return self.warmup_steps > 0 or self.warmup_ratio > 0
+
     @model_validator(mode="after")
     def _named_choices_exist(self) -> Train:
         reasons = [
             why_not_optimizer(self.optim, self.optim_args),
-            why_not_schedule(self.lr_scheduler_type, self.lr_scheduler_kwargs, bool(self.warmup_steps or self.warmup_ratio)),
+            why_not_schedule(self.lr_scheduler_type, self.lr_scheduler_kwargs, self._warms_up, self.learning_rate),
         ]
         if any(reasons):
             raise ValueError("; ".join(reason for reason in reasons if reason))
