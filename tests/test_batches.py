@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +58,13 @@ def test_best_fit_never_overfills_and_loses_nothing(seed: int) -> None:
     assert all(sum(lengths[i] for i in g) <= 128 or len(g) == 1 for g in groups)
 
 
-SMALL = {"vocab_size": 6144, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+SMALL: dict[str, Any] = {
+    "vocab_size": 6144,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+}
 MODELS: dict[str, Callable[[], torch.nn.Module]] = {
     "gpt2": lambda: GPT2LMHeadModel(GPT2Config(vocab_size=6144, n_embd=32, n_layer=2, n_head=2, n_positions=64)),
     "gpt_neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**SMALL, max_position_embeddings=64)),
@@ -79,7 +86,8 @@ def test_packed_logits_equal_padded_ones(model: torch.nn.Module) -> None:
     rows = random_rows(9, seed=4)
 
     def by_row(batch: Batch) -> dict[str, torch.Tensor]:
-        return dict(zip((r.id for r in batch.rows), batch.logits(model).split([len(r.completion) for r in batch.rows]), strict=True))
+        ids, sizes = (r.id for r in batch.rows), [len(r.completion) for r in batch.rows]
+        return dict(zip(ids, torch.split(batch.logits(model), sizes), strict=True))
 
     with torch.inference_mode():
         alone = {row.id: by_row(collate([row], 1, CPU))[row.id] for row in rows}

@@ -15,7 +15,9 @@ from engine_parts import random_rows, recipe
 from transformers import AutoModelForCausalLM
 
 from whet.engine import loop, model
+from whet.engine.batches import collate
 from whet.engine.course import Course
+from whet.engine.loss import summed_loss
 from whet.engine.timetable import Timetable
 from whet.errors import Interrupted, RunError
 from whet.progress import Silent
@@ -58,10 +60,73 @@ def test_batch_and_accumulation_split_the_same_step(tiny_base: Path, tmp_path: P
         assert one["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "extra", [{}, {"neftune_noise_alpha": 5.0, "label_smoothing_factor": 0.1}], ids=["plain", "noisy and smoothed"]
+)
+def test_packing_trains_the_same_weights(tiny_base: Path, tmp_path: Path, extra: dict[str, Any]) -> None:
+    settings = {"dtype": torch.float64, "optim": "sgd", "learning_rate": 0.1, **extra}
+    padded = trained(tiny_base, tmp_path / "a", per_device_train_batch_size=8, **settings)
+    halved: dict[str, Any] = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "packing": True}
+    packed = trained(tiny_base, tmp_path / "b", **settings, **halved)
+    for name, weight in padded.items():
+        torch.testing.assert_close(packed[name], weight, rtol=1e-5, atol=1e-7)
+    assert [r["tokens"] for r in lines(tmp_path / "a")] == [r["tokens"] for r in lines(tmp_path / "b")]
+
+
+def test_a_model_that_sees_across_packed_examples_is_padded_and_says_so(tiny_base: Path, tmp_path: Path) -> None:
+    """Positions taken away: all packed examples run together, which the trial before the first step notices."""
+
+    class Blind(torch.nn.Module):
+        def __init__(self, inner: torch.nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, position_ids: torch.Tensor, attention_mask: torch.Tensor | None, **given: Any) -> Any:
+            ids = given["input_ids"]
+            mask = torch.ones_like(ids) if attention_mask is None else attention_mask
+            return self.inner(attention_mask=mask, position_ids=position_ids, **given)
+
+    said: list[str] = []
+
+    class Listener(Silent):
+        def say(self, sentence: str) -> None:
+            said.append(sentence)
+
+    blind = Blind(AutoModelForCausalLM.from_pretrained(tiny_base))
+    loop.train(blind, course(tmp_path, Train(packing=True, max_steps=2, per_device_train_batch_size=8)), Listener())
+    assert len(said) == 1 and said[0].startswith("packing is off: this model does not keep packed examples apart")
+
+
 def test_checkpointing_changes_nothing(tiny_base: Path, tmp_path: Path) -> None:
     plain = trained(tiny_base, tmp_path / "a", per_device_train_batch_size=8)
     again = trained(tiny_base, tmp_path / "b", per_device_train_batch_size=8, gradient_checkpointing=True)
     assert all(torch.allclose(plain[n], again[n], rtol=0, atol=1e-6) for n in plain)
+    lora = {"lora": Lora(r=2), "per_device_train_batch_size": 8}
+    plain, again = (trained(tiny_base, tmp_path / f"lora-{on}", gradient_checkpointing=on, **lora) for on in (False, True))  # type: ignore[arg-type]
+    assert all(torch.allclose(plain[n], again[n], rtol=0, atol=1e-6) for n in plain)
+
+
+def test_what_lies_below_the_first_adapter_keeps_no_activations(tiny_base: Path) -> None:
+    """A frozen lower layer is computed and forgotten: nothing of it is kept for the backward pass."""
+
+    def kept_bytes(layers: tuple[int, ...]) -> int:
+        untrained = AutoModelForCausalLM.from_pretrained(tiny_base)
+        names = [f"model.layers.{i}.mlp.{part}_proj" for i in layers for part in ("gate", "up", "down")]
+        fresh = model.add_adapter(untrained, Lora(r=2, target_modules=tuple(names)), seed=3)
+        storages: dict[int, int] = {}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        weights = {p.untyped_storage().data_ptr() for p in fresh.parameters()}
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = summed_loss(fresh, collate(ROWS[:8], 1, torch.device("cpu")))
+        found = sum(size for place, size in storages.items() if place not in weights)
+        del loss
+        return found
+
+    assert kept_bytes((1,)) < 0.7 * kept_bytes((0,))
 
 
 def test_bf16_is_near_and_not_the_same(tiny_base: Path, tmp_path: Path) -> None:

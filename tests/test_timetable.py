@@ -19,7 +19,7 @@ def timetable(examples: int = 23, seed: int = 5, **train: object) -> Timetable:
 
 @pytest.mark.parametrize("strategy", ["random", "sequential", "group_by_length"])
 def test_every_example_stands_in_an_epoch_once(strategy: str) -> None:
-    train = Train(per_device_train_batch_size=4, num_train_epochs=2, train_sampling_strategy=strategy)  # type: ignore[arg-type]
+    train = Train(per_device_train_batch_size=4, num_train_epochs=2, train_sampling_strategy=strategy)
     plan = Timetable(403, train, 5, lengths=LENGTHS)
     assert plan.steps_per_epoch == 101 and plan.steps == 202
     epochs = [[i for step in range(101) for i in plan.rows(101 * epoch + step)] for epoch in range(2)]
@@ -48,7 +48,7 @@ def test_steps_follow_epochs_and_max_steps() -> None:
 
 def test_group_by_length_puts_the_longest_first_and_pads_little() -> None:
     def padding(strategy: str) -> int:
-        train = Train(per_device_train_batch_size=8, train_sampling_strategy=strategy)  # type: ignore[arg-type]
+        train = Train(per_device_train_batch_size=8, train_sampling_strategy=strategy)
         plan = Timetable(403, train, 5, lengths=LENGTHS)
         steps = [[LENGTHS[i] for i in plan.rows(s)] for s in range(plan.steps_per_epoch)]
         if strategy == "group_by_length":

@@ -42,9 +42,26 @@ GOVERNMENT_WILL = re.compile(
 CONDITIONAL = re.compile(r"\b[Ii]f\b|\?|\b(?:hope|might|could|would|unless|whether)\b")
 DONE = re.compile(r"\b(?:[Ww]e|I|[Mm]y [Aa]dministration) (?:have|had|built|created|signed|cut|passed|made|raised|took|gave)\b")
 PLATFORM_SUBJECTS = (
-    "we will ", "we shall ", "the party will ", "our government will ", "the government will ", "the Congress will ",
-    "the new government will ", "it will ", "the ministry will ", "Labour will ", "Liberals will ", "we are committed to ",
-    "we promise to ", "we pledge to ", "the party is committed to ", "in government we will ", "our party will ", "", "to ", "",
+    "we will ",
+    "we shall ",
+    "the party will ",
+    "our government will ",
+    "the government will ",
+    "the Congress will ",
+    "the new government will ",
+    "it will ",
+    "the ministry will ",
+    "Labour will ",
+    "Liberals will ",
+    "we are committed to ",
+    "we promise to ",
+    "we pledge to ",
+    "the party is committed to ",
+    "in government we will ",
+    "our party will ",
+    "",
+    "to ",
+    "",
 )
 TOPICS = {
     "health": "hospital hospitals doctor doctors nurse nurses medicine disease patients medicare medicaid".split(),

@@ -163,7 +163,9 @@ def pretrain(model: LlamaForCausalLM, streams: dict[str, Stream], number: int, w
 
     compiled = torch.compile(loss_of)
     done, saved = 0, work / f"checkpoint-{number}.pt"
-    drawn = Counter(genre for earlier in range(1, number) for step in range(CYCLES[earlier].steps) for genre in draw(earlier, step))
+    drawn = Counter(
+        genre for earlier in range(1, number) for step in range(CYCLES[earlier].steps) for genre in draw(earlier, step)
+    )
     drawn["task"] = 0  # each cycle has exercises of its own
     if saved.exists():  # our own scratch file of a moment ago; nothing foreign is ever loaded this way
         state = torch.load(saved, weights_only=True)
@@ -242,8 +244,8 @@ def main() -> None:
         model.save_pretrained(args.out)
         tokenizer.save_pretrained(args.out)
     model = model.float()
-    for name, genres in {"political": ("pol", "polbook"), "books": ("book",), "guides": ("gov",)}.items():
-        texts = [text[:200_000] for genre, text in held if genre in genres]
+    for name, kinds in {"political": ("pol", "polbook"), "books": ("book",), "guides": ("gov",)}.items():
+        texts = [text[:200_000] for genre, text in held if genre in kinds]
         bits = bits_per_character(model, tokenizer, texts)
         print(f"bits per character on {len(texts)} unseen {name} documents: {bits:.3f}", flush=True)
     for prompt in PROMPTS:

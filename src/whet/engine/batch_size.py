@@ -64,7 +64,7 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    import psutil
+    import psutil  # type: ignore[import-untyped]
 
     limits = [psutil.virtual_memory().available]
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
@@ -76,15 +76,18 @@ def free_bytes(device: torch.device) -> int:
 
 def _container_bytes() -> list[int]:
     """What the control group of this process (v2, then v1) still allows; empty where there is no limit."""
-    for folder, limit, used in (
-        ("/sys/fs/cgroup", "memory.max", "memory.current"),
-        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    for folder, limit, used, cache in (
+        ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ):
         try:
-            top, now = (Path(folder, name).read_text().strip() for name in (limit, used))
+            top, now, stat = (Path(folder, name).read_text() for name in (limit, used, "memory.stat"))
         except OSError:
             continue
-        return [int(top) - int(now)] if top.isdigit() else []
+        given_back = int(
+            dict(line.split() for line in stat.splitlines()).get(cache, 0)
+        )  # file cache counts as used, but yields
+        return [int(top) - int(now) + given_back] if top.strip().isdigit() else []
     return []
 
 
@@ -113,5 +116,8 @@ def peak_bytes() -> int:
     """The largest memory so far: of the accelerator where there is one, else of this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
+    if sys.platform.startswith("linux"):  # getrusage would count what the parent held when it started this process
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

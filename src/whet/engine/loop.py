@@ -27,6 +27,7 @@ from whet.errors import Interrupted, Problem, RunError
 from whet.knobs.optimizers import OPTIMIZERS
 from whet.progress import Progress
 
+
 @dataclass(frozen=True, slots=True)
 class _Bench:
     """What a step works with, made once."""
@@ -62,9 +63,7 @@ def train(model: torch.nn.Module, course: Course, progress: Progress) -> State:
         while state.step < steps:
             began = time.monotonic()
             line, micro_batch = _step(bench, state, progress)
-            state = replace(
-                state, step=state.step + 1, tokens=state.tokens + int(line["tokens"]), micro_batch=micro_batch
-            )
+            state = replace(state, step=state.step + 1, tokens=state.tokens + int(line["tokens"]), micro_batch=micro_batch)
             if course.timetable.ends_epoch(state.step) or (settings.eval_steps and state.step % settings.eval_steps == 0):
                 nll, accuracy = course.validate(model)
                 state = replace(state, validations=(*state.validations, Validation(state.step, nll, accuracy)))
@@ -113,7 +112,9 @@ def _step(bench: _Bench, state: State, progress: Progress) -> tuple[dict[str, An
                 raise RunError(Problem(str(bench.course.folder), what, do)) from error
         release()
         size //= 2
-        progress.say(f"out of memory at step {state.step + 1}: micro-batches of {size} examples from here on, the step stays whole")
+        progress.say(
+            f"out of memory at step {state.step + 1}: micro-batches of {size} examples from here on, the step stays whole"
+        )
     loss = nats / tokens
     if not math.isfinite(loss):
         what = f"the loss is {loss} at step {state.step + 1}"
