@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from whet.data import bases
 from whet.errors import DataError, ModelError, Problem
 from whet.example import Drop, Example, Task
 from whet.prompts import plain
-from whet.sections import EMBEDDED_BASE
+from whet.sections import Model
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "config.json", "generation_config.json")
 
@@ -68,6 +68,15 @@ class Tokens:
         """The ids of a completion and the end token."""
         return (*self._tokenizer.encode(text, add_special_tokens=False).ids, self.end)
 
+    def unread(self, text: str) -> int:
+        """How many characters of a text its first id stands for, which is given and not predicted: 0 where it is a token
+        that the tokenizer puts in front of every text."""
+        return int(self._tokenizer.encode(text).offsets[0][1])
+
+    def longest(self, max_length: int | None) -> int | None:
+        """The most tokens of an example: what the model can take, or `max_length` if that is less."""
+        return min((n for n in (max_length, self.max_length) if n), default=None)
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, without special tokens."""
         return str(self._tokenizer.decode(list(ids)))
@@ -79,44 +88,41 @@ class Tokens:
 
 
 def load(base: str) -> Tokens:
-    """The tokenizer of a base model: the embedded one, a local folder's, or that of a Hub id.
+    """The tokenizer of a base model: the embedded one, that of a local folder, a finished run or a Hub id.
 
     Raises:
         ModelError: if it cannot be had, with what to do without a network.
     """
-    return Tokens(base_folder(base, TOKENIZER_FILES), base)
+    return Tokens(bases.find(Model(base=base), TOKENIZER_FILES).folder, base)
 
 
-def base_folder(base: str, files: Sequence[str]) -> Path:
-    """The local folder of a base model; for a Hub id these `files` (patterns) are fetched into the Hub cache first."""
-    if base == EMBEDDED_BASE:
-        return Path(str(resources.files("whet.base") / "whetstone"))
-    if Path(base).is_dir():
-        return Path(base)
-    where = f"[model] base {base}"
-    if Path(base).is_absolute() or base.startswith(".") or base.count("/") > 1:
-        raise ModelError(Problem(where, "there is no such folder", "Mend the path, or name a Hub id as owner/name"))
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+def encode_all(examples: Sequence[Example], task: Task, tokens: Tokens, max_length: int | None) -> list[Encoded]:
+    """The rows that a model learns from: one an example, and for each plain text its windows.
 
-    try:
-        return Path(snapshot_download(base, allow_patterns=list(files)))
-    except HFValidationError:
-        raise ModelError(Problem(where, "it is neither a folder nor a Hub id", "Write owner/name, or a path")) from None
-    except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else "no answer"
-        what = f"the Hub refused it ({status}: unknown, private or gated)"
-        raise ModelError(Problem(where, what, "Check the spelling and your access token")) from None
-    except (LocalEntryNotFoundError, OSError):
-        what = "the Hub cannot be reached and the model is not in the local cache"
-        instead = f"set base to its folder, or leave base out for the embedded {EMBEDDED_BASE}"
-        raise ModelError(Problem(where, what, f"Download it where there is a network and {instead}")) from None
+    Args:
+        max_length: the recipe's; windows are as long as it and the model allow.
+    """
+    rows: list[Encoded] = []
+    for example in examples:
+        rows += [encode(example, task, tokens)] if example.target else windows(example, tokens, max_length)
+    return rows
 
 
 def encode(example: Example, task: Task, tokens: Tokens) -> Encoded:
     """The ids of one example: those of its prompt, then those of its completion and the end token."""
-    prompt, completion = plain.prompt(task, example.inputs), plain.completion(example.target)
-    return Encoded(example.id, tokens.prompt(prompt), tokens.completion(completion))
+    return Encoded(example.id, tokens.prompt(plain.ask(task, example)), tokens.completion(plain.completion(example.target)))
+
+
+def windows(example: Example, tokens: Tokens, max_length: int | None) -> list[Encoded]:
+    """A plain text and its end token as rows that fit into the model; all but the first id of a row carries loss.
+
+    A row begins with the last id of the row before it, so that every token of the text but the first is learned exactly once;
+    the last row may be short.
+    """
+    ids = (*tokens.prompt(example.text), tokens.end)
+    size = tokens.longest(max_length) or len(ids)
+    starts = range(0, len(ids) - 1, size - 1)
+    return [Encoded(f"{example.id}:{n}", ids[s : s + 1], ids[s + 1 : s + size]) for n, s in enumerate(starts, 1)]
 
 
 def fit(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +10,15 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from whet.data.tokens import TOKENIZER_FILES, base_folder
-from whet.errors import ModelError, Problem
+from whet.data import bases
+from whet.data.tokens import TOKENIZER_FILES
+from whet.engine.adapters import add_adapter as add_adapter
+from whet.engine.adapters import load_adapters, merge_adapters, save_adapter
+from whet.engine.quantize import load_quantized, weight_count
+from whet.errors import ModelError, Problem, RunError
 from whet.recipe import Recipe
-from whet.run import Run, file_hash, replace_folder
-from whet.sections import Lora
+from whet.run import Run, replace_folder
+from whet.sections import Model
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -25,6 +27,7 @@ transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
 MODEL_FILES = (*TOKENIZER_FILES, "*.safetensors", "*.safetensors.index.json")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def device() -> torch.device:
@@ -32,65 +35,59 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_base(recipe: Recipe) -> PreTrainedModel:
-    """The base model in float32 and evaluation mode, or one of its shape with random weights.
+def load_base(recipe: Recipe) -> PreTrainedModel | PeftModel:
+    """The base model in evaluation mode, in the precision that the recipe wants, or one of its shape with random weights.
 
-    Only safetensors are read and no code that comes with a model is run.
+    Adapters that stand on it (`[model] adapters`, and those of a run that is the base) are frozen and active where the recipe
+    trains an adapter of its own, and merged where it trains all weights. Only safetensors are read and no code that comes
+    with a model is run.
 
     Raises:
         ModelError: if it cannot be had, read, or is no causal language model.
     """
-    base = recipe.model.base
-    folder = base_folder(base, MODEL_FILES)
+    run = bases.run_at(recipe.model.base)
+    if run and run.has("adapter"):
+        bases.refuse_changed(run)
+    base = bases.find(recipe.model, MODEL_FILES)
+    bare = _load_bare(base.folder, recipe)
+    if not base.adapters:
+        return bare
+    stacked = load_adapters(bare, base.adapters)
+    return stacked if recipe.lora else merge_adapters(stacked)
+
+
+def _load_bare(folder: Path, recipe: Recipe) -> PreTrainedModel:
+    """The model in a folder, on the device."""
+    dtype = DTYPES[recipe.model.dtype]
     try:
         if recipe.model.random_weights:
             torch.manual_seed(recipe.derive_seed("weights"))
-            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32)
+            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=dtype)
+        elif recipe.model.quantize:
+            return load_quantized(folder, recipe.model, dtype, device()).eval()
         else:
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
-            )
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        what = f"it cannot be loaded: {first}"
-        raise ModelError(Problem(f"[model] base {base}", what, "It must be a causal model in safetensors")) from error
+        where, what = f"[model] base {recipe.model.base}", f"it cannot be loaded: {first}"
+        raise ModelError(Problem(where, what, "It must be a causal model in safetensors")) from error
     return model.eval().to(device())
 
 
 def base_hash(recipe: Recipe) -> str:
-    """SHA-256 over the base's configuration and weight files, in order of their names."""
-    folder = base_folder(recipe.model.base, MODEL_FILES)
-    files = sorted([*folder.glob("*.safetensors"), folder / "config.json"])
-    return hashlib.sha256("".join(file_hash(f) for f in files).encode()).hexdigest()
-
-
-def add_adapter(model: PreTrainedModel, lora: Lora, seed: int) -> PeftModel:
-    """The model with a fresh LoRA adapter; only the adapter trains.
-
-    Raises:
-        ModelError: if no layer has one of the wanted names.
-    """
-    from peft import LoraConfig, get_peft_model
-
-    targets = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
-    torch.manual_seed(seed)
-    alpha: Any = lora.lora_alpha  # PEFT's type says int; it divides by the rank and takes any number
-    config = LoraConfig(
-        r=lora.r, lora_alpha=alpha, lora_dropout=lora.lora_dropout, target_modules=targets, task_type="CAUSAL_LM"
-    )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # PEFT still asks the model by its old names
-            return get_peft_model(model, config)
-    except ValueError as error:
-        linear = sorted({n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)})
-        do = f'Linear layers here: {", ".join(linear)}; or write "all-linear"'
-        raise ModelError(Problem("[lora] target_modules", str(error).splitlines()[0], do)) from None
+    """SHA-256 over the base's configuration and weight files, and those of the adapters that stand on it."""
+    return bases.find(recipe.model, MODEL_FILES).digest()
 
 
 def trained_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Every parameter that trains, by name."""
     return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
+    """(weights that train, all weights); a weight in 4 bits counts as one."""
+    counts = [(weight_count(p), p.requires_grad) for p in model.parameters()]
+    return sum(n for n, trains in counts if trains), sum(n for n, _ in counts)
 
 
 def save_result(model: torch.nn.Module, run: Run, tokenizer_folder: Path) -> Path:
@@ -101,34 +98,67 @@ def save_result(model: torch.nn.Module, run: Run, tokenizer_folder: Path) -> Pat
     final = run.path / ("adapter" if is_adapter else "model")
     beside = run.path / f".{final.name}.new"
     shutil.rmtree(beside, ignore_errors=True)  # what a kill left of an earlier try
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PEFT wonders about embedding sizes of bases without a Hub id
-        model.save_pretrained(beside)  # type: ignore[operator]  # torch types a model's attributes as tensors
-    for name in TOKENIZER_FILES[:2]:
-        if not is_adapter and (tokenizer_folder / name).is_file():
-            (beside / name).write_bytes((tokenizer_folder / name).read_bytes())
+    if isinstance(model, PeftModel):
+        save_adapter(model, beside)
+    else:
+        _save_plain(model, beside, tokenizer_folder)
     replace_folder(beside, final)
     return final
 
 
-def load_result(run: Run) -> torch.nn.Module:
+def load_result(run: Run, precision: Model | None = None) -> torch.nn.Module:
     """The trained model of a run, in evaluation mode.
+
+    Args:
+        run: a trained run.
+        precision: another `[model]` section than the run's, for its `dtype` and `quantize`.
 
     Raises:
         ModelError: if the run has none yet, or its base is not the one that it was trained on.
     """
-    recipe = run.recipe
+    recipe = run.recipe.model_copy(update={"model": precision or run.recipe.model})
     if run.has("model"):
-        trained = AutoModelForCausalLM.from_pretrained(run.path / "model", dtype=torch.float32, use_safetensors=True)
-        return trained.eval().to(device())
+        trained = Model(base=str(run.path / "model"), dtype=recipe.model.dtype)
+        return _load_bare(run.path / "model", recipe.model_copy(update={"model": trained}))
     if not run.has("adapter"):
         raise ModelError(Problem(str(run.path), "this run holds no trained model yet", "Run `whet train` first"))
-    wanted, found = run.manifest["base"]["sha256"], base_hash(recipe)
-    if wanted != found:
-        what = f"the base {recipe.model.base} is not the one this adapter was trained on ({found[:12]}, not {wanted[:12]})"
-        raise ModelError(Problem(str(run.path), what, "Restore the base, or train again"))
+    bases.refuse_changed(run)
+    base = bases.find(recipe.model, MODEL_FILES)
+    return load_adapters(_load_bare(base.folder, recipe), base.adapters, own=run.path / "adapter")
+
+
+def export_model(run: Run, folder: Path, dtype: str) -> Path:
+    """Writes the trained model of a run as a plain model folder, which Transformers loads without PEFT; returns the folder.
+
+    Adapters are merged in float32 into the base as it was before it was quantized.
+
+    Args:
+        run: a trained run.
+        folder: where to; it must be empty or not exist.
+        dtype: "float32" or "bfloat16".
+
+    Raises:
+        RunError: if the folder is not empty.
+        ModelError: as `load_result`.
+    """
     from peft import PeftModel
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        return PeftModel.from_pretrained(load_base(recipe), run.path / "adapter").eval()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(Problem(str(folder), "it exists and is not empty", "Name another folder"))
+    section = run.recipe.model
+    trained: Any = load_result(run, section.model_copy(update={"quantize": None, "dtype": "float32"}))
+    plain: Any = merge_adapters(trained) if isinstance(trained, PeftModel) else trained
+    beside = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(beside, ignore_errors=True)
+    tokenizer_folder = run.path / "model" if run.has("model") else bases.find(section, MODEL_FILES).folder
+    _save_plain(plain.to(DTYPES[dtype]), beside, tokenizer_folder)
+    replace_folder(beside, folder)
+    return folder
+
+
+def _save_plain(model: Any, folder: Path, tokenizer_folder: Path) -> None:
+    """Writes a model folder with its configuration, safetensors and tokenizer."""
+    model.save_pretrained(folder)
+    for name in TOKENIZER_FILES[:2]:
+        if (tokenizer_folder / name).is_file():
+            (folder / name).write_bytes((tokenizer_folder / name).read_bytes())
