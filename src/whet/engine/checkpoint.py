@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from whet.engine.optim import load_state
 from whet.errors import Problem, RunError
 from whet.run import file_hash, replace_folder
 
@@ -107,8 +108,7 @@ class Checkpoints:
                 parameter.copy_(weights[name])
         if optimizer is not None:
             scalars = json.loads((path / "state.json").read_text())["optimizer"]
-            state = _unflatten(load_file(path / "optimizer.safetensors"), scalars)
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+            load_state(optimizer, _unflatten(load_file(path / "optimizer.safetensors"), scalars))
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:06d}"
@@ -137,14 +137,29 @@ def _read_state(path: Path) -> State:
 
 def _flatten(state: Mapping[int, Mapping[str, Any]]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """An optimizer's state as tensors and as plain values, both by `index.name`."""
-    tensors, scalars = {}, {}
+    tensors: dict[str, torch.Tensor] = {}
+    scalars: dict[str, Any] = {}
+    stored: set[int] = set()
     for index, values in state.items():
-        for name, value in values.items():
+        for name, value in _unwrapped(values):
             if isinstance(value, torch.Tensor):
-                tensors[f"{index}.{name}"] = value.contiguous().cpu()
+                tensor = value.contiguous().cpu()
+                place = tensor.untyped_storage().data_ptr()
+                # bitsandbytes gives all 8-bit states the same two code tables; safetensors wants each tensor by itself.
+                tensors[f"{index}.{name}"] = tensor.clone() if place in stored else tensor
+                stored.add(place)
             else:
                 scalars[f"{index}.{name}"] = value
     return tensors, scalars
+
+
+def _unwrapped(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Name and value; bitsandbytes wraps its tensors in one more dictionary, and loads them without it."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from value.items()
+        else:
+            yield name, value
 
 
 def _unflatten(tensors: Mapping[str, torch.Tensor], scalars: Mapping[str, Any]) -> dict[int, dict[str, Any]]:

@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from whet.knobs.ranges import COUNT, COUNT_FROM_ZERO, NOT_NEGATIVE, POSITIVE, RATIO, SHARE, Range
+
 Arguments = Mapping[str, float | str]
 
 DECAY_TYPES = ("linear", "cosine", "1-sqrt")
@@ -37,33 +39,28 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One argument of a schedule: what it is, and which numbers it may be (in words, and as a test)."""
+    """What `[train] lr_scheduler_kwargs` may hold under a name: its meaning and its range."""
 
     about: str
-    range: str
-    holds: Callable[[float], bool]
-
-
-def _share(value: float) -> bool:
-    return 0 < value <= 1
-
-
-def _whole(value: float) -> bool:
-    return value == int(value)
+    range: Range
 
 
 ARGUMENTS: Mapping[str, Argument] = {
-    "num_cycles": Argument("cosine waves until the end; 0.5 falls once. Of restarts: how often it starts", "above 0", lambda v: v > 0),
-    "min_lr": Argument("the floor, as a rate", "above 0", lambda v: v > 0),
-    "min_lr_rate": Argument("the floor, as a share of the peak", "above 0 and at most 1", _share),
-    "warmup_lr_rate": Argument("the first step's rate, as a share of the peak", "above 0 and at most 1", _share),
-    "lr_end": Argument("the rate at the end; left out: 1e-7", "at least 0", lambda v: v >= 0),
-    "power": Argument("of the polynomial; 1 is a line", "above 0", lambda v: v > 0),
-    "timescale": Argument("steps in which it falls to 1/sqrt(2); left out: those of warm-up, else 10,000", "above 0", lambda v: v > 0),
-    "num_decay_steps": Argument("steps that it falls", "a whole number from 1", lambda v: v >= 1 and _whole(v)),
-    "num_stable_steps": Argument("steps at the peak; left out: all between warm-up and the fall", "a whole number", lambda v: v >= 0 and _whole(v)),
-    "min_lr_ratio": Argument("where the fall ends, as a share of the peak", "from 0 to 1", lambda v: 0 <= v <= 1),
-}  # fmt: skip
+    "num_cycles": Argument("cosine waves until the end (left out: 0.5, one fall); of restarts: how many", POSITIVE),
+    "min_lr": Argument("the floor, as a rate", POSITIVE),
+    "min_lr_rate": Argument("the floor, as a share of the peak", SHARE),
+    "warmup_lr_rate": Argument("the first step's rate, as a share of the peak", SHARE),
+    "lr_end": Argument("the rate at the end (left out: 1e-7)", NOT_NEGATIVE),
+    "power": Argument("of the polynomial (left out: 1, a line)", POSITIVE),
+    "timescale": Argument("steps in which it falls to 71 % (left out: those of warm-up, else 10,000)", POSITIVE),
+    "num_decay_steps": Argument("steps that it falls", COUNT),
+    "num_stable_steps": Argument("steps at the peak (left out: all between warm-up and the fall)", COUNT_FROM_ZERO),
+    "min_lr_ratio": Argument("where the fall ends, as a share of the peak (left out: 0)", RATIO),
+}
+
+
+def _constant(done: int, steps: int, arguments: Arguments) -> float:
+    return 1.0
 
 
 def _cosine(done: float, steps: int, arguments: Arguments) -> float:
@@ -78,7 +75,7 @@ def _restarts(done: int, steps: int, arguments: Arguments) -> float:
 
 def _polynomial(done: int, steps: int, arguments: Arguments) -> float:
     low = float(arguments["lr_end_rate"])
-    return low + (1 - low) * (1 - done / steps) ** float(arguments.get("power", 1.0))
+    return low + (1 - low) * math.pow(1 - done / steps, float(arguments.get("power", 1.0)))
 
 
 def _stable_decay(done: int, steps: int, arguments: Arguments) -> float:
@@ -90,8 +87,8 @@ def _stable_decay(done: int, steps: int, arguments: Arguments) -> float:
         return low
     progress, waves = (done - stable) / decay, 2 * float(arguments.get("num_cycles", 0.5))
     shape = str(arguments.get("decay_type", "cosine"))
-    left = {"linear": 1 - progress, "cosine": 0.5 * (1 + math.cos(math.pi * waves * progress)), "1-sqrt": 1 - math.sqrt(progress)}
-    return low + (1 - low) * left[shape]
+    wave = 0.5 * (1 + math.cos(math.pi * waves * progress))
+    return low + (1 - low) * {"linear": 1 - progress, "cosine": wave, "1-sqrt": 1 - math.sqrt(progress)}[shape]
 
 
 def _inverse_sqrt(done: int, steps: int, arguments: Arguments) -> float:
@@ -103,7 +100,7 @@ SCHEDULES: Mapping[str, Schedule] = {
     s.name: s
     for s in (
         Schedule("linear", "falls in a line to zero: the default, and hard to beat", lambda d, s, a: 1 - d / s),
-        Schedule("cosine", "falls slowly, then fast, then slowly to zero: for one run of known length", _cosine, ("num_cycles",)),
+        Schedule("cosine", "falls slowly, fast, then slowly to zero: one run of known length", _cosine, ("num_cycles",)),
         Schedule("cosine_with_restarts", "num_cycles cosines, each from the peak; 1, if left out, is plain cosine", _restarts,
                  ("num_cycles",), example={"num_cycles": 3}),
         Schedule("cosine_with_min_lr", "cosine to a floor: the last steps still learn", _cosine,
@@ -113,8 +110,8 @@ SCHEDULES: Mapping[str, Schedule] = {
                  ("min_lr", "min_lr_rate"), example={"min_lr_rate": 0.1, "warmup_lr_rate": 0.5}),
         Schedule("polynomial", "falls with `power` to lr_end: above 1 early, below 1 late", _polynomial, ("power", "lr_end"),
                  example={"power": 2.0}),
-        Schedule("constant", "never changes: for a few steps, or to see the optimizer alone", lambda d, s, a: 1.0, warms_up=False),
-        Schedule("constant_with_warmup", "climbs, then never changes: a run that may be prolonged", lambda d, s, a: 1.0),
+        Schedule("constant", "never changes: for a few steps, or to see the optimizer alone", _constant, warms_up=False),
+        Schedule("constant_with_warmup", "climbs, then never changes: a run that may be prolonged", _constant),
         Schedule("inverse_sqrt", "falls with the root of the steps: a run without a fixed end", _inverse_sqrt, ("timescale",)),
         Schedule("warmup_stable_decay", "holds the peak, then falls (WSD): prolong the stable part, decay whenever you like",
                  _stable_decay, ("num_decay_steps", "num_stable_steps", "min_lr_ratio", "decay_type", "num_cycles"),
@@ -139,7 +136,8 @@ def why_not_schedule(name: str, arguments: Arguments, warms_up: bool, peak: floa
         return f'lr_scheduler_type = "{name}" {ELSEWHERE[name]}'
     if name not in SCHEDULES:
         near = difflib.get_close_matches(name, SCHEDULES, n=1)
-        return f'lr_scheduler_type = "{name}" is no schedule; ' + (f'did you mean "{near[0]}"?' if near else "see `whet info schedules`")
+        way_out = f'did you mean "{near[0]}"?' if near else "see `whet info schedules`"
+        return f'lr_scheduler_type = "{name}" is no schedule; {way_out}'
     schedule = SCHEDULES[name]
     if warms_up and not schedule.warms_up:
         return f'lr_scheduler_type = "{name}" ignores warm-up; write "constant_with_warmup"'
@@ -157,8 +155,8 @@ def _why_not_argument(key: str, value: float | str, peak: float) -> str | None:
     if key == "decay_type":
         return None if value in DECAY_TYPES else f"lr_scheduler_kwargs: decay_type is {', '.join(DECAY_TYPES)}; not {value}"
     argument = ARGUMENTS[key]
-    if isinstance(value, str) or not argument.holds(value):
-        return f"lr_scheduler_kwargs: {key} is {argument.about}: a number {argument.range}; not {value!r}"
+    if isinstance(value, str) or not argument.range.holds(value):
+        return f"lr_scheduler_kwargs: {key} is {argument.about}: {argument.range.words}; not {value!r}"
     if key in ("min_lr", "lr_end") and value >= peak:
         return f"lr_scheduler_kwargs: {key} = {value:g} is not below learning_rate = {peak:g}"
     return None
