@@ -11,16 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whet.data import tokens as tokenizers
+from whet.data.tokens import Encoded
 from whet.engine.reader import Reader
 from whet.example import Example
 from whet.measure import baselines
 from whet.measure.calibration import Calibration, fit_temperature, label_mass, softmax
-from whet.measure.compare import compare, paired_difference
+from whet.measure.compare import Difference, compare, paired_difference
 from whet.measure.generation import generation_statistics, measure_generation
 from whet.measure.intervals import Groups, bootstrap, interval_unit
 from whet.measure.metrics import measure, statistics
+from whet.measure.perplexity import Sizes, measure_text, text_statistics
 from whet.measure.reliability import reliability
 from whet.progress import Progress
+from whet.prompts import plain
 from whet.recipe import Recipe
 
 Floats = NDArray[np.float64]
@@ -57,7 +61,7 @@ def judge_labels(recipe: Recipe, splits: Splits, tuned: Reader, base: Base, prog
     y = _targets(test, labels)
     calibration = _calibrate(splits["validation"], tuned, progress)
     progress.start("scoring test", len(test), "example")
-    scores = tuned.label_scores([e.inputs for e in test], progress)
+    scores = tuned.label_scores(_prompts(tuned, test), progress)
     before, after = softmax(scores), calibration.apply(scores, labels)
     others = _baselines(recipe, splits, tuned, base, progress)
     groups = _groups(test)
@@ -88,7 +92,7 @@ def judge_labels(recipe: Recipe, splits: Splits, tuned: Reader, base: Base, prog
 def judge_answers(recipe: Recipe, splits: Splits, tuned: Reader, base: Base, progress: Progress) -> Judgement:
     """The Judgement of a `generate` run: greedy answers against the targets, and against prompting the base model."""
     test, longest = splits["test"], recipe.evaluate.max_new_tokens
-    targets, inputs = [e.target for e in test], [e.inputs for e in test]
+    targets = [e.target for e in test]
     seed, resamples, groups = recipe.derive_seed("bootstrap"), recipe.evaluate.bootstrap_samples, _groups(test)
 
     def judged(answers: Sequence[str]) -> dict[str, Any]:
@@ -96,14 +100,14 @@ def judge_answers(recipe: Recipe, splits: Splits, tuned: Reader, base: Base, pro
         return {**measure_generation(targets, answers).to_json(), "intervals": {k: v.to_json() for k, v in spread.items()}}
 
     progress.start("answering test", len(test), "example")
-    answers = tuned.answers(inputs, longest, progress)
+    answers = tuned.answers(_prompts(tuned, test), longest, progress)
     others: dict[str, list[str]] = {}
     for name in ("zero_shot", "few_shot"):
         if name in recipe.evaluate.baselines:
             reader = base()
             progress.start(f"answering test: {BASELINE_NAMES[name]}", len(test), "example")
             shown = _demonstrations(recipe, splits["train"], reader, test) if name == "few_shot" else []
-            others[name] = reader.answers(inputs, longest, progress, shown)
+            others[name] = reader.answers(_prompts(reader, test, shown), longest, progress)
     whole = judged(answers)
     table = {name: judged(found) for name, found in others.items()}
     best = max(table, key=lambda name: table[name]["rouge_l"], default=None)
@@ -122,10 +126,76 @@ def judge_answers(recipe: Recipe, splits: Splits, tuned: Reader, base: Base, pro
     return Judgement(evaluation, None, rows)
 
 
+def judge_text(recipe: Recipe, splits: Splits, tuned: Reader, base: Base, progress: Progress) -> Judgement:
+    """The Judgement of a `text` run: how well it goes on with the test documents, against the base before training.
+
+    Every token but the first of a document is scored once, in the same windows as in training.
+    """
+    test, longest = splits["test"], recipe.train.max_length
+    rows = [tokenizers.windows(e, tuned.tokens, longest) for e in test]
+    owner = np.repeat(np.arange(len(test)), [len(part) for part in rows])
+    sizes = Sizes.of([_text_size(e, part, tuned) for e, part in zip(test, rows, strict=True)])
+    seed, resamples, groups = recipe.derive_seed("bootstrap"), recipe.evaluate.bootstrap_samples, _groups(test)
+
+    def scored(reader: Reader, which: str) -> Floats:
+        progress.start(f"reading test: {which}", len(owner), "window")
+        flat = [row for part in rows for row in part]
+        return np.bincount(owner, weights=reader.answer_nats(flat, progress)).astype(np.float64)
+
+    def judged(nats: Floats) -> dict[str, Any]:
+        spread = bootstrap(text_statistics(nats, sizes), len(test), groups, seed=seed, resamples=resamples)
+        return {**measure_text(nats, sizes).to_json(), "intervals": {k: v.to_json() for k, v in spread.items()}}
+
+    nats = scored(tuned, "the trained model")
+    before = scored(base(), "the base before training") if "zero_shot" in recipe.evaluate.baselines else None
+    whole = judged(nats)
+    verdict = f"Perplexity is {whole['perplexity']:.2f}; nothing was asked to be compared with it."
+    if before is not None:
+        now, then = (text_statistics(found, sizes)["nats_per_token"] for found in (nats, before))
+        verdict = _text_verdict(paired_difference(now, then, len(test), groups, seed=seed), nats, before, sizes)
+    evaluation = {
+        "split": "test", **whole, "interval_unit": interval_unit(groups),
+        "baselines": {} if before is None else {"zero_shot": judged(before)},
+        "forgetting": _forgetting(tuned, base, progress), "verdict": verdict,
+    }  # fmt: skip
+    predictions = [
+        {"id": e.id, "tokens": int(sizes.tokens[i]), "characters": int(sizes.characters[i]), "nats": float(nats[i]),
+         "origin": e.to_json()["origin"], "group": e.group,
+         "baselines": {} if before is None else {"zero_shot": float(before[i])}}
+        for i, e in enumerate(test)
+    ]  # fmt: skip
+    return Judgement(evaluation, None, predictions)
+
+
+JUDGES = {"classify": judge_labels, "generate": judge_answers, "text": judge_text}
+
+
+def _text_size(example: Example, rows: Sequence[Encoded], reader: Reader) -> tuple[int, int, int]:
+    """Tokens, characters and bytes of a document that are predicted: all but what its first id gives."""
+    predicted = example.text[reader.tokens.unread(example.text) :]
+    return sum(len(row.completion) for row in rows), len(predicted), len(predicted.encode("utf-8", "surrogatepass"))
+
+
+def _text_verdict(gap: Difference, nats: Floats, before: Floats, sizes: Sizes) -> str:
+    """One honest sentence: does the model go on with such text better than it did before?"""
+    now, then = (measure_text(found, sizes).perplexity for found in (nats, before))
+    against = f"perplexity {now:.2f} against {then:.2f} for the base before training"
+    between = f"(difference {gap.value:+.3f} nats a token, 95 % interval {gap.low:+.3f} to {gap.high:+.3f})"
+    if gap.high < 0:
+        return f"It learned the text: {against} {between}."
+    if gap.low > 0:
+        return f"It reads such text worse than before: {against} {between}."
+    return f"Training makes no sure difference: {against} {between}."
+
+
+def _prompts(reader: Reader, examples: Sequence[Example], shown: Sequence[Example] = ()) -> list[str]:
+    return [plain.ask(reader.task, e, shown) for e in examples]
+
+
 def _calibrate(validation: Sequence[Example], tuned: Reader, progress: Progress) -> Calibration:
     """One temperature, fitted on the validation split."""
     progress.start("scoring validation for calibration", len(validation), "example")
-    scores = tuned.label_scores([e.inputs for e in validation], progress)
+    scores = tuned.label_scores(_prompts(tuned, validation), progress)
     split = hashlib.sha256("\n".join(e.id for e in validation).encode()).hexdigest()
     return fit_temperature(_targets(validation, tuned.task.labels), scores, tuned.task.labels, split).cautious()
 
@@ -146,15 +216,13 @@ def _baselines(recipe: Recipe, splits: Splits, tuned: Reader, base: Base, progre
             reader = base()
             shown = _demonstrations(recipe, train, reader, test) if name == "few_shot" else []
             progress.start(f"scoring test: {BASELINE_NAMES[name]}", len(test), "example")
-            found[name] = softmax(reader.label_scores([e.inputs for e in test], progress, shown))
+            found[name] = softmax(reader.label_scores(_prompts(reader, test, shown), progress))
     return found
 
 
 def _demonstrations(recipe: Recipe, train: Sequence[Example], reader: Reader, test: Sequence[Example]) -> list[Example]:
     """Worked examples for the few-shot prompt: seeded, of short text, taking the labels in turn; fewer if the longest
     test prompt would not fit beside them."""
-    from whet.prompts import plain
-
     rng = np.random.default_rng(recipe.derive_seed("few_shot"))
     by_target: dict[str, list[Example]] = {}
     short = sorted(train, key=lambda e: len(e.text))[: max(1, len(train) // 2)]
@@ -166,7 +234,7 @@ def _demonstrations(recipe: Recipe, train: Sequence[Example], reader: Reader, te
     longest = max(test, key=lambda e: len(e.text))
     room = 1 if recipe.task.kind == "classify" else recipe.evaluate.max_new_tokens
     while shown and reader.max_length:
-        need = len(reader.tokens.prompt(plain.prompt(reader.task, longest.inputs, shown)))
+        need = len(reader.tokens.prompt(plain.ask(reader.task, longest, shown)))
         answer = max(len(reader.tokens.completion(plain.completion(e.target))) for e in shown)
         if need + max(room, answer) + 8 <= reader.max_length:
             break

@@ -8,14 +8,21 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Kind = Literal["classify", "generate", "text"]
+
 
 class Task(BaseModel):
     """What the model must do. The `[task]` section of a recipe."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["classify", "generate"] = Field("classify", description="choose one of `labels`, or write an answer")
-    instruction: str = Field(description="what to do, in words; it comes first in every prompt", min_length=1)
+    kind: Kind = Field(
+        "classify", description="choose one of `labels`, write an answer, or go on with plain text (continued pre-training)"
+    )
+    instruction: str = Field(
+        "",
+        description="what to do, in words; it comes first in every prompt. Not needed where rows bring their own, or for `text`",
+    )
     labels: tuple[str, ...] = Field((), description="the answers a `classify` task chooses from, in a fixed order")
 
 
@@ -32,18 +39,20 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One labelled item. `inputs` maps column name to text in the recipe's order; `target` is the answer."""
+    """One labelled item. `inputs` maps column name to text in the recipe's order; `target` is the answer, empty for plain
+    text, all of which is learned; `instruction` is its own, where it does not follow the task's."""
 
     id: str
     inputs: Mapping[str, str]
     target: str
     group: str | None
     origin: Origin
+    instruction: str | None = None
 
     @property
     def text(self) -> str:
-        """All inputs as one text, for duplicate search, baselines and people."""
-        return "\n".join(self.inputs.values())
+        """Its own instruction and all inputs as one text, for duplicate search, baselines and people."""
+        return "\n".join([self.instruction, *filter(None, self.inputs.values())] if self.instruction else self.inputs.values())
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values."""
@@ -52,7 +61,7 @@ class Example:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Example:
         """The Example that `to_json` wrote."""
-        return cls(record["id"], dict(record["inputs"]), record["target"], record["group"], Origin(**record["origin"]))
+        return cls(**{**record, "inputs": dict(record["inputs"]), "origin": Origin(**record["origin"])})
 
 
 @dataclass(frozen=True, slots=True)

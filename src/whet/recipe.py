@@ -18,6 +18,7 @@ from whet.knobs.old_names import OLD_NAMES
 from whet.sections import Data, Evaluate, Lora, Model, Section, Train
 
 EMBEDDED_DATA = "embedded:"  # a data path that begins so names a file shipped with whet
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 SECTIONS: dict[str, type[BaseModel]] = {
     "task": Task, "data": Data, "model": Model, "lora": Lora, "train": Train, "evaluate": Evaluate,
 }  # fmt: skip
@@ -26,7 +27,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
 class Recipe(Section):
     """The whole intention: task, data, model, how to train and how to judge."""
 
-    name: str = Field(description="the run's name; its folder is runs/<name>", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(description="the run's name; its folder is runs/<name>", pattern=rf"^{NAME}(/{NAME})?$")
     seed: int = Field(7, description="every random choice derives from it", ge=0)
     task: Task
     data: Data
@@ -38,7 +39,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _labels_fit(self) -> Recipe:
         labels = self.task.labels
-        if self.task.kind == "generate" and labels:
+        if self.task.kind != "classify" and labels:
             raise ValueError('[task] labels belong to kind = "classify"; leave them out')
         if len(set(labels)) != len(labels):
             raise ValueError("[task] labels holds a label twice")
@@ -58,6 +59,19 @@ class Recipe(Section):
                 raise ValueError('[train] label_smoothing_over = "labels" belongs to kind = "classify"; write "vocabulary"')
             if self.train.class_balance != "none":
                 raise ValueError('[train] class_balance belongs to kind = "classify"; leave it out')
+        return self
+
+    @model_validator(mode="after")
+    def _text_keys_fit(self) -> Recipe:
+        data, is_text = self.data, self.task.kind == "text"
+        answers = {"target": data.target, "instruction": data.instruction}
+        texts = {"mix_path": data.mix_path, "document_characters": data.document_characters}
+        misplaced = [key for key, value in (answers if is_text else texts).items() if value]
+        if misplaced:
+            whose = 'kind = "text" answers nothing' if is_text else 'that belongs to kind = "text"'
+            raise ValueError(f"[data] {', '.join(misplaced)}: {whose}; leave it out")
+        if is_text and self.task.instruction and not data.mix_path:
+            raise ValueError('[task] instruction: kind = "text" reads plain text, without one; leave it out')
         return self
 
     def dump(self) -> str:
@@ -87,10 +101,25 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         overrides: such as `train.learning_rate=1e-4`; what is no TOML value counts as a string.
 
     Raises:
-        RecipeError: with everything that is wrong, each with the nearest known key.
+        RecipeError: with everything that is wrong, each with the nearest known key; or if the file holds stages, of which
+            `series.load_series` reads all.
+    """
+    values = read_values(path)
+    if "stage" in values:
+        what = "it is a series of stages, and one recipe is wanted here"
+        raise RecipeError(Problem(path.name, what, "Name one with --stage; in Python, use whet.load_series"))
+    override(values, overrides)
+    return anchored(parse(values, where=path.name), path.parent)
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """What a recipe's TOML file holds, unchecked.
+
+    Raises:
+        RecipeError: if it cannot be read as TOML.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         do = "Write one with `whet new NAME --from TABLE`"
         raise RecipeError(Problem(str(path), "there is no such recipe", do)) from None
@@ -100,10 +129,6 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(Problem(str(path), f"it is not UTF-8 text (byte {error.start})", "Save it as UTF-8")) from None
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(Problem(str(path), f"it is not valid TOML: {error}", "Mend that line")) from None
-    for override in overrides:
-        _override(values, override)
-    recipe = parse(values, where=path.name)
-    return recipe.model_copy(update={"data": _anchored(recipe.data, path.parent)})
 
 
 def parse(values: Mapping[str, Any], where: str = "recipe") -> Recipe:
@@ -112,15 +137,35 @@ def parse(values: Mapping[str, Any], where: str = "recipe") -> Recipe:
     Raises:
         RecipeError: with every wrong key and value at once.
     """
+    problems = [
+        Problem(f"{where}, [{section}] {key}", "this key is missing", f"Add it: {_help(section, key)}")
+        for section, key in _missing(values)
+    ]
     try:
-        return Recipe.model_validate(values)
+        recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(*(_problem(where, e) for e in error.errors(include_url=False))) from None
+        raise RecipeError(*(_problem(where, e) for e in error.errors(include_url=False)), *problems) from None
+    if problems:
+        raise RecipeError(*problems)
+    return recipe
+
+
+def _missing(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Section and key of what this kind of task cannot do without: `text` needs no answer and no instruction, and rows that
+    bring their own instruction need none of the task's."""
+    task, data = ({} if values.get(name) is None else values[name] for name in ("task", "data"))
+    if not isinstance(task, Mapping) or not isinstance(data, Mapping) or task.get("kind") == "text":
+        return
+    if "task" in values and not task.get("instruction") and not data.get("instruction"):
+        yield "task", "instruction"
+    if "data" in values:
+        yield from (("data", key) for key in ("input", "target") if not data.get(key))
 
 
 def known_keys() -> dict[str, list[str]]:
     """Section name ("" for the top) to the keys it knows."""
-    return {name: list(section.model_fields) for name, section in {"": Recipe, **SECTIONS}.items()}
+    sections: dict[str, type[BaseModel]] = {"": Recipe, **SECTIONS}
+    return {name: list(section.model_fields) for name, section in sections.items()}
 
 
 def _problem(where: str, error: Any) -> Problem:
@@ -162,27 +207,32 @@ def _nearest(section: str, key: str) -> str:
     return f"Known here: {', '.join(known.get(section, known['']))}"
 
 
-def _override(values: dict[str, Any], text: str) -> None:
-    """Sets one `section.key=value` in the raw values."""
-    key, sign, raw = text.partition("=")
-    parts = key.strip().split(".")
-    if not sign or not all(parts):
-        do = "Write it as in --set train.learning_rate=1e-4"
-        raise RecipeError(Problem(f"--set {text}", "it is not of the form key=value", do))
-    try:
-        value = tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = raw.strip()
-    place = values
-    for part in parts[:-1]:
-        place = place.setdefault(part, {})
-        if not isinstance(place, dict):
-            raise RecipeError(Problem(f"--set {text}", f"{part} is not a section", "Name a key as section.key"))
-    place[parts[-1]] = value
+def override(values: dict[str, Any], texts: Sequence[str]) -> None:
+    """Sets each `section.key=value` in the raw values.
+
+    Raises:
+        RecipeError: for a text of another form.
+    """
+    for text in texts:
+        key, sign, raw = text.partition("=")
+        parts = key.strip().split(".")
+        if not sign or not all(parts):
+            do = "Write it as in --set train.learning_rate=1e-4"
+            raise RecipeError(Problem(f"--set {text}", "it is not of the form key=value", do))
+        try:
+            value = tomllib.loads(f"value = {raw}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = raw.strip()
+        place = values
+        for part in parts[:-1]:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise RecipeError(Problem(f"--set {text}", f"{part} is not a section", "Name a key as section.key"))
+        place[parts[-1]] = value
 
 
-def _anchored(data: Data, folder: Path) -> Data:
-    """The data section with its paths absolute, where they name files; a Hub id stays what it is."""
+def anchored(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe with its data paths absolute, where they name files or folders; a Hub id stays what it is."""
 
     def anchor(name: str | None) -> str | None:
         if name is None or name.startswith(EMBEDDED_DATA):
@@ -190,8 +240,8 @@ def _anchored(data: Data, folder: Path) -> Data:
         file = (folder / name).expanduser()
         return str(file.resolve()) if file.exists() or file.suffix else name
 
-    update = {key: anchor(getattr(data, key)) for key in ("path", "validation_path", "test_path")}
-    return data.model_copy(update=update)
+    paths = {key: anchor(getattr(recipe.data, key)) for key in ("path", "validation_path", "test_path", "mix_path")}
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=paths)})
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -21,9 +21,16 @@ class Section(BaseModel):
 class Data(Section):
     """Where the examples are and which columns they stand in. The `[data]` section."""
 
-    path: str = Field(description="a CSV, TSV, JSONL, JSON, Parquet or Arrow file, or a Hub id; relative to the recipe")
-    input: tuple[str, ...] = Field(description="the column (or list of columns) that the model reads", min_length=1)
-    target: str = Field(description="the column that it must answer")
+    path: str = Field(
+        description="a CSV, TSV, JSONL, JSON, Parquet or Arrow file, or a Hub id; relative to the recipe. "
+        "`text` also takes a .txt or .md file, or a folder of them"
+    )  # fmt: skip
+    input: tuple[str, ...] = Field((), description="the column (or list of columns) that the model reads; text files have none")
+    target: str | None = Field(None, description="the column that it must answer; `text` has none")
+    instruction: str | None = Field(
+        None,
+        description="a column of instructions, where each row brings its own; [task] instruction stands in for empty cells",
+    )
     group: str | None = Field(None, description="a column whose rows never straddle two splits (a speech, an author)")
     label_names: dict[str, str] = Field(
         default_factory=dict, description="what a cell of the target column is called as a label"
@@ -43,6 +50,18 @@ class Data(Section):
     near_duplicate_threshold: float = Field(
         0.8, description="Jaccard similarity from which two texts are the same for a leak", gt=0, le=1
     )
+    document_characters: int | None = Field(
+        None, description="`text`: files are cut between paragraphs into documents of about so many characters; "
+        "left out: a file is a document, but one file alone is cut at 5,000", ge=100,
+    )  # fmt: skip
+    mix_path: str | None = Field(
+        None,
+        description="`text`: a table of instructions and answers that is mixed into training, so that answering is not lost",
+    )
+    mix_fraction: float = Field(0.1, description="share of the training examples that come from `mix_path`", gt=0, lt=1)
+    mix_instruction: str = Field("instruction", description="the column of `mix_path` that says what to do")
+    mix_input: str = Field("input", description="the column of `mix_path` that is read with it; a cell may be empty")
+    mix_target: str = Field("output", description="the column of `mix_path` that is the answer")
 
     @field_validator("input", mode="before")
     @classmethod
@@ -59,12 +78,16 @@ class Model(Section):
         (), description="PEFT adapter folders that are put on the base first, in this order, and stay as they are"
     )
     dtype: Literal["float32", "bfloat16"] = Field(
-        "float32", description="precision of the weights that are not quantized; bfloat16 halves them, and full training in it loses small updates"
+        "float32",
+        description="precision of the weights that are not quantized; bfloat16 halves them, and full training in it loses small updates",
     )
     quantize: Literal["int8", "nf4", "fp4"] | None = Field(
-        None, description="keep the base's linear layers in 8 or 4 bits (bitsandbytes) and train an adapter on top; needs [lora]"
+        None,
+        description="keep the base's linear layers in 8 or 4 bits (bitsandbytes) and train an adapter on top; needs [lora]",
     )
-    bnb_4bit_use_double_quant: bool = Field(False, description="4-bit: quantize the quantization constants too (0.37 bits less a weight)")
+    bnb_4bit_use_double_quant: bool = Field(
+        False, description="4-bit: quantize the quantization constants too (0.37 bits less a weight)"
+    )
     bnb_4bit_compute_dtype: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="4-bit: what the weights are computed with"
     )
@@ -89,14 +112,18 @@ class Lora(Section):
     lora_dropout: float = Field(0.0, description="dropout before the adapter", ge=0, lt=1)
     target_modules: str | tuple[str, ...] = Field("all-linear", description="which linear layers get one; the head never does")
     exclude_modules: tuple[str, ...] = Field((), description="names (or ends of names) of layers that get none")
-    layers_to_transform: tuple[int, ...] = Field((), description="numbers of the transformer layers that get one; left out: all")
+    layers_to_transform: tuple[int, ...] = Field(
+        (), description="numbers of the transformer layers that get one; left out: all"
+    )
     use_rslora: bool = Field(False, description="scale by lora_alpha / sqrt(r), which keeps large ranks learning")
     use_dora: bool = Field(False, description="learn magnitude and direction apart (DoRA); slower")
     init_lora_weights: Literal["default", "gaussian", "pissa", "olora", "orthogonal"] = Field(
         "default", description="how A and B begin: B at zero (default, gaussian), or from the base's own weights (pissa, olora)"
     )
     bias: Literal["none", "all", "lora_only"] = Field("none", description="which biases train beside the adapter")
-    modules_to_save: tuple[str, ...] = Field((), description="modules trained whole and saved with the adapter, such as lm_head")
+    modules_to_save: tuple[str, ...] = Field(
+        (), description="modules trained whole and saved with the adapter, such as lm_head"
+    )
 
 
 class Train(Section):
@@ -107,7 +134,11 @@ class Train(Section):
         default_factory=dict, description="arguments of the optimizer itself, such as momentum of sgd"
     )
     learning_rate: float = Field(5e-4, description="its peak", gt=0)
-    weight_decay: float = Field(0.0, description="decay of matrices, never of norms and biases; decoupled from the gradient, but for sgd, rmsprop and adagrad", ge=0)
+    weight_decay: float = Field(
+        0.0,
+        description="decay of matrices, never of norms and biases; decoupled from the gradient, but for sgd, rmsprop and adagrad",
+        ge=0,
+    )
     adam_beta1: float = Field(0.9, description="first-moment decay of Adam-like optimizers", ge=0, lt=1)
     adam_beta2: float = Field(0.999, description="second-moment decay of Adam-like optimizers", ge=0, lt=1)
     adam_epsilon: float = Field(1e-8, description="added to the denominator of Adam-like optimizers", gt=0)
@@ -129,17 +160,23 @@ class Train(Section):
     max_grad_norm: float = Field(1.0, description="gradients are clipped to this norm; 0 is off", ge=0)
     label_smoothing_factor: float = Field(0.0, description="share of the target that is spread out", ge=0, lt=1)
     label_smoothing_over: Literal["vocabulary", "labels"] = Field(
-        "vocabulary", description='spread over all tokens (as Hugging Face does), or over the labels: 0.1 on True/False is 0.95/0.05'
+        "vocabulary",
+        description="spread over all tokens (as Hugging Face does), or over the labels: 0.1 on True/False is 0.95/0.05",
     )
     neftune_noise_alpha: float = Field(
         0.0, description="uniform noise on the embeddings of an example of L tokens, scaled by alpha / sqrt(L x width)", ge=0
     )
     class_balance: Literal["none", "weights", "sampling"] = Field(
-        "none", description="give rare labels more weight, or draw them more often; probabilities are led back to the true shares"
+        "none",
+        description="give rare labels more weight, or draw them more often; probabilities are led back to the true shares",
     )
     train_sampling_strategy: Literal["random", "sequential", "group_by_length"] = Field(
         "random", description="the order of the examples; group_by_length puts similar lengths into one step"
     )
+    share_prefix: bool = Field(
+        True, description="the token tree: what the examples of a micro-batch share is computed once; exact, and off where a "
+        "model cannot be computed that way",
+    )  # fmt: skip
     packing: bool = Field(
         False, description="lay the examples of a micro-batch end to end instead of padding them; the losses stay the same"
     )
@@ -161,7 +198,7 @@ class Train(Section):
     @classmethod
     def _batch_size_is_positive(cls, value: int | str) -> int | str:
         if isinstance(value, int) and value < 1:
-            raise ValueError("per_device_train_batch_size must be at least 1, or \"auto\"")
+            raise ValueError('per_device_train_batch_size must be at least 1, or "auto"')
         return value
 
     @property

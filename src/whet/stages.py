@@ -1,7 +1,7 @@
 """The table of contents. Each verb of whet is one function here, and each reads as what it does.
 
 check → prepare → train → evaluate → report          run = all of them
-             ↘ show                 ↘ predict
+     ↘ eject ↘ show                 ↘ predict
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whet.data import dataset, documents
 from whet.data import tokens as tokenizers
-from whet.errors import Problem, RunError, UserError
+from whet.errors import Problem, RecipeError, RunError, UserError
 from whet.example import Example, Prediction
 from whet.progress import Progress, Silent
 from whet.recipe import Recipe
 from whet.run import Run, command_line
+
+if TYPE_CHECKING:
+    from whet.ejection import Ejected
 
 
 def check(recipe: Recipe) -> dataset.Dataset:
@@ -68,14 +71,15 @@ class ShownToken:
 
 
 def show(run: Run, number: int, split: str = "train") -> tuple[Example, list[ShownToken]]:
-    """Example `number` (from 1) of a split and its exact tokens, in order; those that carry loss are marked."""
+    """Example `number` (from 1) of a split and its exact tokens, in order (of plain text: window for window); those that carry
+    loss are marked."""
     examples = run.examples(split)
     if not 1 <= number <= len(examples):
         what = f"there is no example {number} in {split}"
         raise RunError(Problem(str(run.path), what, f"Name one from 1 to {len(examples)}"))
     example, tokens = examples[number - 1], tokenizers.load(run.recipe.model.base)
-    encoded = tokenizers.encode(example, run.task, tokens)
-    marked = [(t, False) for t in encoded.prompt] + [(t, True) for t in encoded.completion]
+    rows = tokenizers.encode_all([example], run.task, tokens, run.recipe.train.max_length)
+    marked = [(t, carries) for row in rows for part, carries in ((row.prompt, False), (row.completion, True)) for t in part]
     return example, [ShownToken(t, tokens.piece(t), carries) for t, carries in marked]
 
 
@@ -90,7 +94,8 @@ def train(run: Run, progress: Progress | None = None) -> Run:
             return run
         progress.start("loading the base model")
         tokens = tokenizers.load(recipe.model.base)
-        rows, held = ([tokenizers.encode(e, run.task, tokens) for e in run.examples(s)] for s in ("train", "validation"))
+        encode = partial(tokenizers.encode_all, task=run.task, tokens=tokens, max_length=recipe.train.max_length)
+        rows, held = encode(run.examples("train")), encode(run.examples("validation"))
         untrained = model.load_base(recipe)
         run.update_manifest(base={"name": recipe.model.base, "sha256": model.base_hash(recipe)})
         trained = model.add_adapter(untrained, recipe.lora, recipe.derive_seed("adapter")) if recipe.lora else untrained
@@ -117,8 +122,7 @@ def evaluate(run: Run, progress: Progress | None = None) -> dict[str, Any]:
         tuned = reader.open_reader(run, model.load_result(run), tokens)
         base = cache(lambda: reader.open_reader(run, model.load_base(recipe), tokens, is_trained=False))
         splits = {split: run.examples(split) for split in ("train", "validation", "test")}
-        judge = evaluation.judge_labels if recipe.task.kind == "classify" else evaluation.judge_answers
-        found = judge(recipe, splits, tuned, base, progress)
+        found = evaluation.JUDGES[recipe.task.kind](recipe, splits, tuned, base, progress)
         run.write_lines("predictions.jsonl", found.predictions)
         if found.calibration:
             run.write_json("calibration.json", found.calibration.to_json())
@@ -126,11 +130,36 @@ def evaluate(run: Run, progress: Progress | None = None) -> dict[str, Any]:
     return found.evaluation
 
 
+def eject(recipe: Recipe, path: Path, *, same_order: bool = False) -> Ejected:
+    """The recipe's training as a plain script on TRL, written to `path`, and what the script does otherwise than whet.
+
+    Args:
+        recipe: of a task with answers.
+        path: the script; the rows and what else it reads go into a folder beside it.
+        same_order: whether it takes the rows in whet's order instead of its own.
+
+    Raises:
+        RecipeError: for `text`, which is learned in windows and not as prompts and completions.
+        RunError: if there is a script already, which somebody may have changed.
+    """
+    from whet.ejection import write_script
+
+    if recipe.task.kind == "text":
+        what = 'kind = "text" is learned in windows, and the script knows prompts and completions only'
+        raise RecipeError(Problem("[task] kind", what, "Train it with whet, and eject the task that stands on it"))
+    if path.exists():
+        raise RunError(Problem(str(path), "there is a file already, and you may have changed it", "Name another, or remove it"))
+    return write_script(recipe, check(recipe), path, same_order=same_order)
+
+
 def predict(run: Run, paths: Sequence[Path], progress: Progress | None = None) -> Iterator[Prediction]:
     """A Prediction for every passage of these documents (files or folders of them), in order."""
     from whet.engine import model, reader
 
     progress, recipe = progress or Silent(), run.recipe
+    if recipe.task.kind == "text":
+        what = 'this run learned to go on with plain text (kind = "text"), and answers nothing'
+        raise RunError(Problem(str(run.path), what, "Train a task on it, with this folder as [model] base, and name that run"))
     found = documents.read_documents(paths)
     progress.start("loading the fine-tuned model")
     tokens = tokenizers.load(recipe.model.base)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Literal
 
 from whet.data.near import normal_form
 from whet.data.table import Sifted
-from whet.example import Drop, Example
+from whet.example import Drop, Example, Kind
 
 DUPLICATE = "duplicate"
 CONFLICT = "conflict"
@@ -18,7 +17,7 @@ TWIN_GROUP_ROWS = 5
 COMMONPLACE_GROUPS = 20
 
 
-def clean(examples: Sequence[Example], *, kind: Literal["classify", "generate"] = "classify") -> Sifted:
+def clean(examples: Sequence[Example], *, kind: Kind = "classify") -> Sifted:
     """The examples without exact duplicates and contradictions, a Drop for each that went, and notes with the counts.
 
     Two texts are the same if their normal forms are (`near.normal_form`). Same text, same target: the first stays. Same

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,15 +10,19 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from whet.data import bases
 from whet.data import tokens as tokenizers
 from whet.data.clean import clean
+from whet.data.documents import text_files
 from whet.data.examples import to_examples
+from whet.data.mix import draw, read_mix, wanted_rows
+from whet.data.plain_text import read_plain_text
 from whet.data.read import read_rows
 from whet.data.split import split
 from whet.data.table import Sifted
 from whet.example import Drop, Example, Task
 from whet.recipe import EMBEDDED_DATA, Recipe
-from whet.run import file_hash
+from whet.run import Run, file_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,7 @@ class Dataset:
     splits: Mapping[str, tuple[Example, ...]]
     drops: tuple[Drop, ...]
     notes: tuple[str, ...]
+    mixed: int = 0  # how many of train are instruction rows that were mixed into plain text
 
     def summary(self) -> dict[str, Any]:
         """The manifest's part `dataset`: counts of rows read, kept and dropped by reason; of labels and groups by split."""
@@ -39,6 +45,7 @@ class Dataset:
             "labels": list(self.labels),
             "splits": {name: _split_summary(examples, self.labels) for name, examples in self.splits.items()},
             "notes": list(self.notes),
+            **({"mixed": self.mixed} if self.mixed else {}),
         }
 
 
@@ -67,12 +74,14 @@ def build(recipe: Recipe, tokens: tokenizers.Tokens) -> Dataset:
         labels=labels,
         threshold=recipe.data.near_duplicate_threshold,
     )
+    mixed = _mixed(splits.train, task, recipe, tokens) if recipe.data.mix_path else _Part(0, Sifted([], [], []))
     return Dataset(
-        read=sum(part.read for part in parts.values()),
+        read=sum(part.read for part in parts.values()) + mixed.read,
         labels=labels,
-        splits=dict(splits.items()),
-        drops=(*(d for f in fitted.values() for d in f.drops), *splits.drops),
-        notes=(*(n for f in fitted.values() for n in f.notes), *splits.notes),
+        splits={**dict(splits.items()), "train": (*splits.train, *mixed.sifted.examples)},
+        drops=(*(d for f in fitted.values() for d in f.drops), *splits.drops, *mixed.sifted.drops),
+        notes=(*(n for f in fitted.values() for n in f.notes), *splits.notes, *mixed.sifted.notes),
+        mixed=len(mixed.sifted.examples),
     )
 
 
@@ -82,35 +91,72 @@ def read(recipe: Recipe) -> tuple[dict[str, _Part], tuple[str, ...]]:
     Where the recipe names no labels, those of `path` are the labels of all.
     """
     labels: tuple[str, ...] = recipe.task.labels
-    data, kind = recipe.data, recipe.task.kind
+    kind = recipe.task.kind
     parts = {}
     for key, name in paths(recipe).items():
-        place = _location(name)
-        table = read_rows(place, encoding=data.encoding, delimiter=data.delimiter, header=data.header, split=data.split)
-        made = to_examples(
-            table, input=data.input, target=data.target, group=data.group,
-            labels=labels, label_names=data.label_names, kind=kind,
-        )  # fmt: skip
+        rows, made = read_plain_text(_location(name), recipe.data) if kind == "text" else _read_table(recipe, name, labels)
         if kind == "classify" and not labels:
             labels = tuple(sorted({e.target for e in made.examples}))
         cleaned = clean(made.examples, kind=kind)
-        parts[key] = _Part(table.read, Sifted(cleaned.examples, [*made.drops, *cleaned.drops], [*made.notes, *cleaned.notes]))
+        parts[key] = _Part(rows, Sifted(cleaned.examples, [*made.drops, *cleaned.drops], [*made.notes, *cleaned.notes]))
     return parts, labels
 
 
+def _read_table(recipe: Recipe, name: str, labels: tuple[str, ...]) -> tuple[int, Sifted]:
+    """How many rows a table has, and the Examples that they became."""
+    data, task = recipe.data, recipe.task
+    table = read_rows(_location(name), encoding=data.encoding, delimiter=data.delimiter, header=data.header, split=data.split)
+    return table.read, to_examples(
+        table, input=data.input, target=data.target, group=data.group, instruction=data.instruction, fallback=task.instruction,
+        labels=labels, label_names=data.label_names, kind=task.kind,
+    )  # fmt: skip
+
+
+def _mixed(train: tuple[Example, ...], task: Task, recipe: Recipe, tokens: tokenizers.Tokens) -> _Part:
+    """The instruction rows that are mixed into the training texts, as many as `mix_fraction` says."""
+    data, length = recipe.data, recipe.train.max_length
+    rows, found = read_mix(_location(data.mix_path or ""), data, task.instruction)
+    longest = tokens.longest(length)
+    # Whatever too_long says of the text: of a table with rows to choose from, those that fit are chosen.
+    kept, dropped = tokenizers.fit(found.examples, task, tokens, longest, "drop") if longest else (found.examples, [])
+    windows = len(tokenizers.encode_all(train, task, tokens, length))
+    wanted = wanted_rows(windows, data.mix_fraction)
+    drawn, undrawn = draw(kept, wanted, recipe.derive_seed("mix"))
+    share = len(drawn) / (windows + len(drawn))
+    note = f"train: {windows:,} windows of text, and {len(drawn):,} instruction rows mixed in ({share:.1%})."
+    if len(drawn) < wanted:
+        note += f" mix_fraction asks for {wanted:,}, and the table has no more."
+    return _Part(rows, Sifted(drawn, [*found.drops, *dropped, *undrawn], [*found.notes, note]))
+
+
 def paths(recipe: Recipe) -> dict[str, str]:
-    """The data files of a recipe by key: `path`, and `validation_path` and `test_path` where they are given."""
+    """The data files of a recipe that are split, by key: `path`, and `validation_path` and `test_path` where they are given."""
     named = {key: getattr(recipe.data, key) for key in ("path", "validation_path", "test_path")}
     return {key: name for key, name in named.items() if name is not None}
 
 
 def hashes(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """SHA-256 and size of each data file, by its name in the recipe; a Hub id has none."""
+    """SHA-256 and size of all that a run begins with, by its name in the recipe: each data file (of a folder, over its text
+    files; a Hub id has none), and the earlier run that is its base."""
 
-    def fingerprint(file: Path) -> dict[str, Any]:
-        return {"sha256": file_hash(file), "bytes": file.stat().st_size} if file.is_file() else {"sha256": None}
+    def fingerprint(place: Path) -> dict[str, Any]:
+        if place.is_dir():
+            files = text_files(place)
+            named = "".join(f"{file.relative_to(place).as_posix()}\n{file_hash(file)}\n" for file in files)
+            return {"sha256": hashlib.sha256(named.encode()).hexdigest(), "bytes": sum(f.stat().st_size for f in files)}
+        return {"sha256": file_hash(place), "bytes": place.stat().st_size} if place.is_file() else {"sha256": None}
 
-    return {name: fingerprint(Path(_location(name))) for name in paths(recipe).values()}
+    names = [*paths(recipe).values(), *([recipe.data.mix_path] if recipe.data.mix_path else [])]
+    found = {name: fingerprint(Path(_location(name))) for name in names}
+    earlier = bases.run_at(recipe.model.base)
+    return found if earlier is None else {**found, recipe.model.base: {"sha256": _result_hash(earlier)}}
+
+
+def _result_hash(run: Run) -> str:
+    """SHA-256 over the weights that a run made and what they were made from."""
+    files = sorted([*run.path.glob("model/*.safetensors"), *run.path.glob("adapter/*.safetensors")])
+    made = [file_hash(file) for file in files]
+    return hashlib.sha256(" ".join([run.manifest.get("base", {}).get("sha256", ""), *made]).encode()).hexdigest()
 
 
 def _location(name: str) -> str:
@@ -121,10 +167,11 @@ def _location(name: str) -> str:
 
 
 def _fit(sifted: Sifted, task: Task, recipe: Recipe, tokens: tokenizers.Tokens) -> Sifted:
-    limits = [n for n in (recipe.train.max_length, tokens.max_length) if n]
-    if not limits:
+    """The examples that fit into the model, the others dropped or cut; plain text always fits, in windows."""
+    longest = tokens.longest(recipe.train.max_length)
+    if longest is None or not any(e.target for e in sifted.examples):
         return sifted
-    kept, drops = tokenizers.fit(sifted.examples, task, tokens, min(limits), recipe.train.too_long)
+    kept, drops = tokenizers.fit(sifted.examples, task, tokens, longest, recipe.train.too_long)
     return Sifted(kept, [*sifted.drops, *drops], sifted.notes)
 
 

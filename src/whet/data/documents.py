@@ -68,7 +68,19 @@ class Document:
 
 
 def read_documents(paths: Sequence[Path], *, encoding: str | None = None) -> list[Document]:
-    """The documents in .txt and .md files, and in folders of them (and the folders inside, sorted by name).
+    """The documents in .txt and .md files, and in folders of them, cut into passages.
+
+    Raises:
+        DataError: with every path that is missing, of another kind, or not text.
+    """
+    return [
+        Document(name, text, tuple(p for p in passages(text) if any(map(str.isalnum, p.text))))
+        for name, text in read_texts(paths, encoding=encoding).items()
+    ]
+
+
+def read_texts(paths: Sequence[Path], *, encoding: str | None = None) -> dict[str, str]:
+    """The texts in .txt and .md files, and in folders of them (and the folders inside, sorted by name), by their names.
 
     A text is decoded strictly; nothing in it is changed but a byte-order mark, which is not part of it. In a folder, files
     that are no documents (images, tables) are passed over; a document in another format is an error.
@@ -76,6 +88,26 @@ def read_documents(paths: Sequence[Path], *, encoding: str | None = None) -> lis
     Raises:
         DataError: with every path that is missing, of another kind, or not text.
     """
+    files, problems = _find(paths)
+    is_taken = Counter(files.values())
+    texts = {}
+    for file, name in files.items():
+        try:
+            texts[name if is_taken[name] == 1 else file.as_posix()] = _read(file, encoding)
+        except DataError as error:
+            problems += error.problems
+    if problems:
+        raise DataError(*problems)
+    return texts
+
+
+def text_files(path: Path) -> list[Path]:
+    """The text files that a path names: itself, or those in the folder; [] where it is neither."""
+    return list(_find([path])[0])
+
+
+def _find(paths: Sequence[Path]) -> tuple[dict[Path, str], list[Problem]]:
+    """Each text file with what it is called (its folder's name comes first where that was named), and what is in the way."""
     problems: list[Problem] = []
     files: dict[Path, str] = {}
     for path in paths:
@@ -93,19 +125,7 @@ def read_documents(paths: Sequence[Path], *, encoding: str | None = None) -> lis
             problems.append(_refused(path))
         else:
             files[path] = path.name
-    is_taken = Counter(files.values())
-    documents = []
-    for file, name in files.items():
-        try:
-            text = _read(file, encoding)
-        except DataError as error:
-            problems += error.problems
-        else:
-            kept = tuple(p for p in passages(text) if any(map(str.isalnum, p.text)))
-            documents.append(Document(name if is_taken[name] == 1 else file.as_posix(), text, kept))
-    if problems:
-        raise DataError(*problems)
-    return documents
+    return files, problems
 
 
 def passages(text: str) -> list[Passage]:

@@ -5,27 +5,30 @@ from __future__ import annotations
 import difflib
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePath
-from typing import Literal
 
 from whet.data.labels import count_cells, find_labels, unknown_labels
 from whet.data.table import Row, Sifted, Table
 from whet.errors import DataError, Problem
-from whet.example import Drop, Example, Origin
+from whet.example import Drop, Example, Kind, Origin
 
 EMPTY_INPUT = "empty_input"
 EMPTY_TARGET = "empty_target"
+EMPTY_INSTRUCTION = "empty_instruction"
 
 
 def to_examples(
     table: Table,
     *,
     input: Sequence[str],
-    target: str,
+    target: str | None,
     group: str | None = None,
+    instruction: str | None = None,
+    fallback: str = "",
     labels: Sequence[str] = (),
     label_names: Mapping[str, str] | None = None,
-    kind: Literal["classify", "generate"] = "classify",
+    kind: Kind = "classify",
 ) -> Sifted:
     """The Examples of a table, all rows that became none (those the table had set aside included), and its notes.
 
@@ -34,8 +37,10 @@ def to_examples(
 
     Args:
         input: the columns that the model reads, in this order.
-        target: the column that it must answer; its cells are taken letter for letter.
+        target: the column that it must answer; its cells are taken letter for letter. None for plain text.
         group: a column whose rows belong together; an empty cell is a group of its own.
+        instruction: a column of instructions; a row that has its own may have nothing else to read.
+        fallback: the task's instruction, for rows whose instruction is empty.
         labels: what a `classify` target may be. Empty: the texts that the column holds, if they are 50 or fewer.
         label_names: what a cell of the target column is called as a label.
 
@@ -43,40 +48,52 @@ def to_examples(
         DataError: a column is missing, or cells of the target column are no labels: all of them at once, grouped by the
             label that they look like.
     """
-    _require(table, [*input, target, *([group] if group is not None else [])])
+    named = [*input, *(name for name in (target, group, instruction) if name is not None)]
+    _require(table, named)
     drops = list(table.drops)
     notes = list(table.notes)
-    at = {name: table.columns.index(name) for name in (*input, target, *([group] if group is not None else []))}
-    kept: list[tuple[Row, str]] = []
+    at = {name: table.columns.index(name) for name in named}
+    examples = []
     for row in table.rows:
-        texts = [row.cells[at[name]] or "" for name in input]
-        answer = row.cells[at[target]]
-        origin = Origin(table.source, row.number)
-        if not any(map(has_content, texts)):
-            drops.append(Drop(origin, EMPTY_INPUT, f"nothing to read in {_columns(input)}", answer or ""))
-        elif answer is None or not has_content(answer):
-            drops.append(Drop(origin, EMPTY_TARGET, f"nothing to answer in {_columns([target])}", "\n".join(texts)[:200]))
-        else:
-            kept.append((row, answer))
-    names = label_names if label_names and kind == "classify" else {}
-    answers = [(row.number, names.get(answer, answer)) for row, answer in kept]
-    if kind == "classify":
-        notes += _check_labels(f"{table.source}, column {target!r}", answers, labels)
-    stem = PurePath(table.source).stem
-    examples = [
-        Example(
-            id=f"{stem}-{row.number}",
-            inputs={name: row.cells[at[name]] or "" for name in input},
-            target=answer,
-            group=(row.cells[at[group]] or None) if group is not None else None,
+
+        def cell(name: str | None, row: Row = row) -> str:
+            return (row.cells[at[name]] or "") if name is not None else ""
+
+        own = cell(instruction) if has_content(cell(instruction)) else None
+        made = Example(
+            id=f"{PurePath(table.source).stem}-{row.number}",
+            inputs={name: cell(name) for name in input},
+            target=cell(target),
+            group=cell(group) or None,
             origin=Origin(table.source, row.number),
+            instruction=own,
         )
-        for (row, _), (_, answer) in zip(kept, answers, strict=True)
-    ]
+        reason, detail = _why_unusable(made, target is not None, instruction is not None and not fallback)
+        if reason:
+            where = {EMPTY_INPUT: input, EMPTY_TARGET: [target or ""], EMPTY_INSTRUCTION: [instruction or ""]}[reason]
+            text = made.target if reason == EMPTY_INPUT else made.text[:200]
+            drops.append(Drop(made.origin, reason, f"{detail} {_columns(where)}", text))
+        else:
+            examples.append(made)
+    if kind == "classify":
+        names = label_names or {}
+        examples = [replace(e, target=names.get(e.target, e.target)) for e in examples]
+        notes += _check_labels(f"{table.source}, column {target!r}", [(e.origin.row, e.target) for e in examples], labels)
     loners = sum(example.group is None for example in examples) if group is not None else 0
     if loners:
         notes.append(f"{table.source}: {loners:,} rows name no group in column {group!r}; each is a group of its own.")
     return Sifted(examples, sorted(drops, key=lambda drop: drop.origin.row), notes)
+
+
+def _why_unusable(example: Example, needs_target: bool, needs_instruction: bool) -> tuple[str, str]:
+    """The reason why there is nothing to learn from an Example, and the beginning of a sentence; both empty if there is."""
+    if needs_instruction and not example.instruction:
+        return EMPTY_INSTRUCTION, "[task] has no instruction to stand in for the one that is missing in"
+    if not example.instruction and not any(map(has_content, example.inputs.values())):
+        return EMPTY_INPUT, "nothing to read in"
+    if needs_target and not has_content(example.target):
+        return EMPTY_TARGET, "nothing to answer in"
+    return "", ""
 
 
 def has_content(text: str) -> bool:

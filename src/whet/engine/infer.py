@@ -20,6 +20,9 @@ from whet.engine.batches import Batch, collate
 if TYPE_CHECKING:
     from transformers import DynamicCache
 
+# Answer tokens scored at a time, of which the logits over the whole vocabulary are in memory together: of long answers (plain
+# text) fewer than a batch.
+SCORED_TOKENS = 4096
 Ids = Sequence[int]
 Tick = Callable[[int], None]
 
@@ -127,23 +130,28 @@ def _plain_scores(model: torch.nn.Module, prompts: list[Ids], labels: Sequence[I
 
 def row_nats(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """Nats of each row's answer: (B,), float64."""
-    return batch.per_row(torch.nn.functional.cross_entropy(batch.logits(model).float(), batch.targets, reduction="none"))
+    return batch.per_row(batch.nats(model))
 
 
 @torch.inference_mode()
 def answer_nats(
     model: torch.nn.Module, rows: Sequence[Encoded], padding: int, batch_size: int, tick: Tick = lambda n: None
-) -> float:
-    """Nats of all answers, summed over rows and tokens."""
+) -> np.ndarray:
+    """Nats of each row's answer, summed over its tokens: (N,), float64."""
     model.eval()
     device = next(model.parameters()).device
-    ordered = sorted(rows, key=len)
-    total = 0.0
-    for start in range(0, len(ordered), batch_size):
-        part = ordered[start : start + batch_size]
-        total += float(row_nats(model, collate(part, padding, device)).sum())
+    nats = np.empty(len(rows))
+    ordered = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    start = 0
+    while start < len(ordered):
+        size = batch_size
+        while size > 1 and size * max(len(rows[i].completion) for i in ordered[start : start + size]) > SCORED_TOKENS:
+            size //= 2
+        part = ordered[start : start + size]
+        nats[part] = row_nats(model, collate([rows[i] for i in part], padding, device)).cpu().numpy()
         tick(len(part))
-    return total
+        start += size
+    return nats
 
 
 @torch.inference_mode()

@@ -1,8 +1,8 @@
-"""A model with its task and tokenizer: it reads inputs and gives label scores or answers."""
+"""A model with its task and tokenizer: it reads prompts and gives label scores or answers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,8 +19,6 @@ from whet.prompts import plain
 from whet.recipe import Recipe
 from whet.run import Run
 
-Inputs = Mapping[str, str]
-
 
 @dataclass(frozen=True)
 class Reader:
@@ -34,44 +32,40 @@ class Reader:
     max_length: int | None = None
     shift: np.ndarray | None = None
 
-    def label_scores(self, inputs: Sequence[Inputs], progress: Progress, demonstrations: Sequence[Example] = ()) -> np.ndarray:
-        """log P(label and end token | prompt) for each input and each label in the task's order: (N, C)."""
+    def label_scores(self, prompts: Sequence[str], progress: Progress) -> np.ndarray:
+        """log P(label and end token | prompt) for each prompt and each label in the task's order: (N, C)."""
         labels = [self.tokens.completion(plain.completion(label)) for label in self.task.labels]
-        prompts = self._prompts(inputs, demonstrations, longest_answer=max(map(len, labels)))
-        scores = infer.label_scores(self.model, prompts, labels, self.tokens.padding, self.batch_size, progress.advance)
+        ids = self._ids(prompts, longest_answer=max(map(len, labels)))
+        scores = infer.label_scores(self.model, ids, labels, self.tokens.padding, self.batch_size, progress.advance)
         return scores if self.shift is None else shifted(scores, self.shift)
 
-    def answers(
-        self, inputs: Sequence[Inputs], max_new_tokens: int, progress: Progress, demonstrations: Sequence[Example] = ()
-    ) -> list[str]:
-        """The greedy answer to each input."""
-        prompts = self._prompts(inputs, demonstrations, longest_answer=1)
+    def answers(self, prompts: Sequence[str], max_new_tokens: int, progress: Progress) -> list[str]:
+        """The greedy answer to each prompt."""
+        ids = self._ids(prompts, longest_answer=1)
         room = max_new_tokens
         if self.max_length is not None:
-            room = min(room, self.max_length - max(map(len, prompts), default=0))
-        ids = infer.greedy_answers(
-            self.model, prompts, self.tokens.end, self.tokens.padding, max(1, room), self.batch_size, progress.advance
+            room = min(room, self.max_length - max(map(len, ids), default=0))
+        written = infer.greedy_answers(
+            self.model, ids, self.tokens.end, self.tokens.padding, max(1, room), self.batch_size, progress.advance
         )
-        return [plain.parse(self.tokens.decode(i)) for i in ids]
+        return [plain.parse(self.tokens.decode(i)) for i in written]
 
-    def answer_nats(self, rows: Sequence[Encoded], progress: Progress) -> float:
-        """Nats of the rows' own answers, summed."""
+    def answer_nats(self, rows: Sequence[Encoded], progress: Progress) -> np.ndarray:
+        """Nats of each row's own answer: (N,)."""
         return infer.answer_nats(self.model, rows, self.tokens.padding, self.batch_size, progress.advance)
 
     def bits_per_character(self, text: str) -> float:
         """How well the model still knows plain text: bits for each of its characters."""
         return infer.text_nats(self.model, self.tokens.prompt(text)) / np.log(2) / len(text)
 
-    def _prompts(
-        self, inputs: Sequence[Inputs], demonstrations: Sequence[Example], longest_answer: int
-    ) -> list[tuple[int, ...]]:
-        prompts = [self.tokens.prompt(plain.prompt(self.task, i, demonstrations)) for i in inputs]
-        too_long = [n for n, p in enumerate(prompts) if self.max_length and len(p) + longest_answer > self.max_length]
+    def _ids(self, prompts: Sequence[str], longest_answer: int) -> list[tuple[int, ...]]:
+        ids = [self.tokens.prompt(prompt) for prompt in prompts]
+        too_long = [n for n, p in enumerate(ids) if self.max_length and len(p) + longest_answer > self.max_length]
         if too_long:
-            longest = max(len(prompts[n]) for n in too_long)
+            longest = max(len(ids[n]) for n in too_long)
             what = f"{len(too_long)} prompts do not fit into the model's {self.max_length} tokens; the longest has {longest}"
             raise DataError(Problem(f"input {too_long[0] + 1}", what, "Give shorter passages, or fewer few-shot examples"))
-        return prompts
+        return ids
 
 
 def open_reader(run: Run, model: torch.nn.Module, tokens: Tokens, *, is_trained: bool = True) -> Reader:
@@ -87,19 +81,19 @@ def open_reader(run: Run, model: torch.nn.Module, tokens: Tokens, *, is_trained:
 def validate(
     reader: Reader, examples: Sequence[Example], rows: Sequence[Encoded], model: torch.nn.Module
 ) -> tuple[float, float | None]:
-    """(nats per answer token, unsmoothed; accuracy over the label set, None for `generate`) of the validation split.
+    """(nats per answer token, unsmoothed; accuracy over the label set, None where there is none) of the validation split.
 
     Args:
         reader: whose task and tokenizer are used.
         examples: the validation split.
-        rows: the same examples as ids, in the same order.
+        rows: the same examples as ids, in the same order; the windows of plain texts.
         model: the model as it is now.
     """
     asked, silent = replace(reader, model=model), Silent()
     tokens = sum(len(r.completion) for r in rows)
-    if reader.task.kind == "generate":
-        return asked.answer_nats(rows, silent) / tokens, None
-    scores = asked.label_scores([e.inputs for e in examples], silent)
+    if reader.task.kind != "classify":
+        return float(asked.answer_nats(rows, silent).sum() / tokens), None
+    scores = asked.label_scores([plain.ask(reader.task, e) for e in examples], silent)
     truth = np.array([reader.task.labels.index(e.target) for e in examples])
     nats = -scores[np.arange(len(truth)), truth].sum()
     return float(nats / tokens), float((scores.argmax(1) == truth).mean())
@@ -118,10 +112,10 @@ def read_passages(
         raise DataError(Problem("predict", what, "Train a task with one input to read documents"))
     if not passages:
         return []
-    inputs = [{recipe.data.input[0]: passage} for passage in passages]
+    prompts = [plain.prompt(reader.task, {recipe.data.input[0]: passage}) for passage in passages]
     if reader.task.kind == "generate":
-        return [(answer, None, {}) for answer in reader.answers(inputs, recipe.evaluate.max_new_tokens, progress)]
+        return [(answer, None, {}) for answer in reader.answers(prompts, recipe.evaluate.max_new_tokens, progress)]
     labels = reader.task.labels
-    scores = reader.label_scores(inputs, progress)
+    scores = reader.label_scores(prompts, progress)
     probabilities = calibration.apply(scores, labels) if calibration else softmax(scores)
     return [(labels[int(p.argmax())], float(p.max()), dict(zip(labels, map(float, p), strict=True))) for p in probabilities]

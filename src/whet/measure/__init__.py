@@ -3,6 +3,7 @@
     inputs        arrays checked at the door: the bad row is named, never averaged in
     metrics       accuracy, F1, confusion, NLL, Brier: one record for one split
     generation    exact match, token F1, ROUGE-L of written answers
+    perplexity    nats per token, perplexity, bits per character of plain text
     reliability   bins, calibration errors, their noise floor, Spiegelhalter's test
     selective     what confidence is good for: abstaining, sets of labels, costs
     calibration   scores to probabilities: softmax, temperature, Platt, isotonic, contextual

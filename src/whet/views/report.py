@@ -21,8 +21,14 @@ from whet.views.grains import Grain
 
 Json = dict[str, Any]
 
-KEY_FIGURES = {"classify": ("macro_f1", "accuracy", "nll", "ece"), "generate": ("rouge_l", "token_f1", "exact_match")}
-COMPARED = {"classify": ("macro_f1", "nll", "brier", "ece"), "generate": ("rouge_l", "token_f1", "exact_match")}
+KEY_FIGURES = {
+    "classify": ("macro_f1", "accuracy", "nll", "ece"), "generate": ("rouge_l", "token_f1", "exact_match"),
+    "text": ("perplexity", "nats_per_token", "bits_per_character"),
+}  # fmt: skip
+COMPARED = {
+    "classify": ("macro_f1", "nll", "brier", "ece"), "generate": ("rouge_l", "token_f1", "exact_match"),
+    "text": ("nats_per_token", "bits_per_character"),
+}  # fmt: skip
 HIGHLIGHTS = {
     "model": ("base", "random_weights", "quantize"),
     "lora": ("r", "lora_alpha", "lora_dropout"),
@@ -76,8 +82,10 @@ def _parts(run: Run) -> Json:
     evaluation = run.read_json("evaluation.json") if run.has("evaluation.json") else {}
     calibration = run.read_json("calibration.json") if run.has("calibration.json") else {}
     metrics, predictions = run.read_lines("metrics.jsonl"), run.read_lines("predictions.jsonl")
-    examples = [_example(i, p, kind, bool(calibration)) for i, p in enumerate(predictions)]
-    if kind == "generate":
+    examples = [] if kind == "text" else [_example(i, p, kind, bool(calibration)) for i, p in enumerate(predictions)]
+    if kind == "text":
+        listed = sorted(map(_document, predictions), key=lambda d: -d["perplexity"])
+    elif kind == "generate":
         listed = sorted(examples, key=lambda e: e["is_right"])
     else:
         listed = sorted((e for e in examples if not e["is_right"]), key=lambda e: -(e["confidence"] or 0))
@@ -168,6 +176,17 @@ def _example(index: int, prediction: Json, kind: str, is_calibrated: bool) -> Js
             [wording.system(name), wording.visible(answer), is_right(answer)]
             for name, answer in (prediction.get("baselines") or {}).items()
         ],
+    }
+
+
+def _document(prediction: Json) -> Json:
+    """One test document of a `text` run as the page shows it, with its perplexity after and before training."""
+    before = (prediction.get("baselines") or {}).get("zero_shot")
+    return {
+        "name": wording.visible(str(prediction["id"])),
+        "tokens": prediction["tokens"],
+        "perplexity": math.exp(prediction["nats"] / prediction["tokens"]),
+        "before": None if before is None else math.exp(before / prediction["tokens"]),
     }
 
 

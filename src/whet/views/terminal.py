@@ -15,20 +15,23 @@ from whet.views import wording
 
 Json = Mapping[str, Any]
 
-COLUMNS = {"classify": ("macro_f1", "nll", "brier", "ece"), "generate": ("exact_match", "token_f1", "rouge_l")}
+COLUMNS = {
+    "macro_f1": ("macro_f1", "nll", "brier", "ece"), "exact_match": ("exact_match", "token_f1", "rouge_l"),
+    "perplexity": ("perplexity", "nats_per_token", "bits_per_character"),
+}  # by the figure that only this kind of task has  # fmt: skip
 
 
 def evaluation_table(evaluation: Json) -> Group:
     """The tuned model beside its baselines, each figure with its 95 % interval under it, then the verdict.
 
     Args:
-        evaluation: what `evaluation.json` holds, of either kind of task.
+        evaluation: what `evaluation.json` holds, of any kind of task.
     """
-    keys = [key for key in COLUMNS["classify" if "macro_f1" in evaluation else "generate"] if key in evaluation]
+    keys = [key for sign, columns in COLUMNS.items() if sign in evaluation for key in columns if key in evaluation]
     baselines: Json = evaluation.get("baselines") or {}
     is_paired = any("mcnemar_p" in b for b in baselines.values())
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", title_style="")
-    counted = wording.count(evaluation["n"], "example")
+    counted = wording.count(evaluation["n"], "document" if "perplexity" in evaluation else "example")
     table.title = f"{counted} of the {evaluation.get('split', 'test')} split, 95 % intervals below"
     table.add_column("")
     for key in keys:

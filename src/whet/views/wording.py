@@ -31,6 +31,10 @@ METRICS = {
     "exact_match": Metric("Exact match", True, "share of the answers that equal the target"),
     "token_f1": Metric("Token F1", True, "words shared between answer and target"),
     "rouge_l": Metric("ROUGE-L", True, "longest common run of words, in order"),
+    "perplexity": Metric("Perplexity", False, "as if it chose among so many tokens each time"),
+    "nats_per_token": Metric("Nats per token", False, "surprise at the next token; the logarithm of perplexity"),
+    "bits_per_character": Metric("Bits per character", False, "the same by character: comparable between tokenizers"),
+    "bits_per_byte": Metric("Bits per byte", False, "the same by byte of UTF-8"),
 }
 
 SYSTEMS = {
@@ -48,6 +52,8 @@ REASONS = {
     "leak": "too like an example of another split",
     "empty_input": "nothing to read",
     "empty_target": "no answer",
+    "empty_instruction": "nothing says what to do",
+    "not_drawn": "more rows than mix_fraction asks for",
     "too_long": "more tokens than max_length",
     "truncated": "kept, but its end was cut",
 }
