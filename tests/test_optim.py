@@ -52,7 +52,7 @@ def step(model: Toy, optimizer: torch.optim.Optimizer) -> float:
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()
-    return float(loss)
+    return float(loss.detach())
 
 
 def tensors(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -218,7 +218,10 @@ def test_muon_of_one_object_is_muon_and_adamw_apart() -> None:
     together = build_optimizer(one, train)
     muon = torch.optim.Muon([two.hidden.weight], 3e-3, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
     adamw = torch.optim.AdamW(
-        [{"params": rest, "weight_decay": 0.01}, {"params": [two.hidden.bias, *two.norm.parameters()], "weight_decay": 0.0}],
+        [
+            {"params": [two.embed.weight, two.head.weight], "weight_decay": 0.01},
+            {"params": [two.hidden.bias, *two.norm.parameters()], "weight_decay": 0.0},
+        ],
         3e-3,
     )
     for rate in (3e-3, 2e-3, 1e-3):
