@@ -54,7 +54,7 @@ def trained(
     """(weights after two steps of 16, what was said, the micro-batch of each step)."""
     folder.mkdir()
     cramped, listener = Cramped(base, most, after), Listener()
-    train = Train(optim="sgd", learning_rate=0.1, per_device_train_batch_size=size, num_train_epochs=1)
+    train = Train(optim="sgd", share_prefix=False, learning_rate=0.1, per_device_train_batch_size=size, num_train_epochs=1)
     loop.train(cramped, Course(ROWS, Timetable(32, train, 1), 1, lambda m: (1.0, None), folder), listener)
     log = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return trained_weights(cramped), listener.said, [line["micro_batch"] for line in log]

@@ -35,8 +35,8 @@ def test_answers_end_in_the_last_column() -> None:
         assert tuple(batch.ids[i][batch.mask[i] == 1].tolist()) == row.prompt + row.completion
         assert tuple(batch.ids[i, -len(row.completion) :].tolist()) == row.completion
         assert batch.positions[i][batch.mask[i] == 1].tolist() == list(range(len(row)))
-        _, start, length = batch.spans[i]
-        assert tuple(batch.ids[i, start : start + length].tolist()) == row.prompt + row.completion
+        at, (piece,) = batch.spans[i]
+        assert at == i and tuple(batch.ids[i, piece.start : piece.start + piece.length].tolist()) == row.prompt + row.completion
     assert batch.targets.tolist() == [t for row in rows for t in row.completion]
     assert batch.target_tokens == sum(len(r.completion) for r in rows) == int(batch.picked.sum())
 

@@ -66,7 +66,12 @@ def test_batch_and_accumulation_split_the_same_step(tiny_base: Path, tmp_path: P
 def test_packing_trains_the_same_weights(tiny_base: Path, tmp_path: Path, extra: dict[str, Any]) -> None:
     settings = {"dtype": torch.float64, "optim": "sgd", "learning_rate": 0.1, **extra}
     padded = trained(tiny_base, tmp_path / "a", per_device_train_batch_size=8, **settings)
-    halved: dict[str, Any] = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "packing": True}
+    halved: dict[str, Any] = {
+        "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 2,
+        "packing": True,
+        "share_prefix": False,
+    }
     packed = trained(tiny_base, tmp_path / "b", **settings, **halved)
     for name, weight in padded.items():
         torch.testing.assert_close(packed[name], weight, rtol=1e-5, atol=1e-7)
@@ -93,8 +98,10 @@ def test_a_model_that_sees_across_packed_examples_is_padded_and_says_so(tiny_bas
             said.append(sentence)
 
     blind = Blind(AutoModelForCausalLM.from_pretrained(tiny_base))
-    loop.train(blind, course(tmp_path, Train(packing=True, max_steps=2, per_device_train_batch_size=8)), Listener())
-    assert len(said) == 1 and said[0].startswith("packing is off: this model does not keep packed examples apart")
+    loop.train(
+        blind, course(tmp_path, Train(packing=True, share_prefix=False, max_steps=2, per_device_train_batch_size=8)), Listener()
+    )
+    assert len(said) == 1 and said[0].startswith("packing is off: this model does not keep examples apart")
 
 
 def test_checkpointing_changes_nothing(tiny_base: Path, tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
-"""How examples become tensors: padded side by side, or packed end to end. Both give the same logits at the same places."""
+"""How examples become tensors: padded side by side, packed end to end, or hung on a token tree. All give the same logits."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from whet.data.tokens import Encoded
+from whet.engine.tree import Piece, Tree, grow
 
 # Packed rows are filled up to this many tokens. Attention over a packed row goes over a dense T x T mask, which costs more
 # than the padding it saves from about here on.
@@ -20,19 +22,22 @@ class Batch:
     """A micro-batch, or one packed row of it.
 
     `rows` are its examples in the order of `targets`, all their answer ids in a row: (N,). `ids` and `positions`: (B, T);
-    `mask`: (B, T), or None where positions alone say what belongs together. `spans` says where each example lies: row,
-    first column, length. `kept` is what the model is asked for (the last columns, or the columns of the one row), and
-    `picked` which of them predict a target: a bool array over (B, K).
+    `mask`: (B, T), or None where positions or the tree say what belongs together. `spans` says where each example lies: its
+    row and the pieces that it is made of, which several examples may share. `kept` is what the model is asked for (the last
+    columns, or the columns of the one row), `picked` which of these predict something: a bool array over (B, K); and `which` of
+    the picked ones predicts each target, (N,), or None where each predicts one.
     """
 
     rows: tuple[Encoded, ...]
     ids: torch.Tensor
     positions: torch.Tensor
     mask: torch.Tensor | None
-    spans: tuple[tuple[int, int, int], ...]
+    spans: tuple[tuple[int, tuple[Piece, ...]], ...]
     kept: int | torch.Tensor
     picked: torch.Tensor
     targets: torch.Tensor
+    tree: Tree | None = None
+    which: torch.Tensor | None = None
 
     @property
     def target_tokens(self) -> int:
@@ -46,9 +51,23 @@ class Batch:
             model: a causal language model that takes `logits_to_keep`.
             embedded: (B, T, D), instead of the ids' own embeddings.
         """
-        given = {"input_ids": self.ids} if embedded is None else {"inputs_embeds": embedded}
+        found = self._distinct_logits(model, embedded)
+        return found if self.which is None else found[self.which]
+
+    def nats(self, model: torch.nn.Module) -> torch.Tensor:
+        """-log P of each target: (N,), float32 (float64 of a float64 model)."""
+        logits = full(self._distinct_logits(model))
+        which = torch.arange(len(logits), device=logits.device) if self.which is None else self.which
+        return logits.logsumexp(-1)[which] - logits[which, self.targets]
+
+    def _distinct_logits(self, model: torch.nn.Module, embedded: torch.Tensor | None = None) -> torch.Tensor:
+        """The logits at each place that predicts something, once each."""
+        given: dict[str, Any] = {"input_ids": self.ids} if embedded is None else {"inputs_embeds": embedded}
+        mask = self.mask
+        if self.tree is not None:  # a mask of four dimensions is taken as it is: Transformers builds none, and none is read
+            given["tree"], mask = self.tree, self.ids.new_ones((1, 1, 1, 1), dtype=torch.bool)
         found = model(
-            **given, attention_mask=self.mask, position_ids=self.positions, use_cache=False, logits_to_keep=self.kept
+            **given, attention_mask=mask, position_ids=self.positions, use_cache=False, logits_to_keep=self.kept
         ).logits  # (B, K, V)
         return found[self.picked]
 
@@ -59,6 +78,11 @@ class Batch:
             torch.tensor([len(r.completion) for r in self.rows], device=values.device),
         )
         return torch.zeros(len(self.rows), dtype=torch.float64, device=values.device).index_add_(0, owner, values.double())
+
+
+def full(logits: torch.Tensor) -> torch.Tensor:
+    """Logits in the precision that losses and probabilities are computed in: float32, or float64 where the model is."""
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def collate(rows: Sequence[Encoded], padding: int, device: torch.device) -> Batch:
@@ -73,7 +97,7 @@ def collate(rows: Sequence[Encoded], padding: int, device: torch.device) -> Batc
         picked[i, kept - len(row.completion) : kept] = True
     positions = np.maximum(mask.cumsum(1) - 1, 0)
     tensors = [torch.from_numpy(a).to(device) for a in (ids, positions, mask, picked, _targets(rows))]
-    spans = tuple((i, length - len(row), len(row)) for i, row in enumerate(rows))
+    spans = tuple((i, (Piece(length - len(row), 0, len(row)),)) for i, row in enumerate(rows))
     return Batch(tuple(rows), tensors[0], tensors[1], tensors[2], spans, kept + 1, tensors[3], tensors[4])
 
 
@@ -110,6 +134,26 @@ def best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     return [sorted(group) for group in groups]
 
 
+def hang(rows: Sequence[Encoded], device: torch.device) -> Batch:
+    """The rows on one token tree: every prefix that some of them share stands once.
+
+    The model must be called inside `tree.attending`.
+    """
+    tree = grow([row.prompt + row.completion for row in rows])
+    places = np.concatenate([_columns(path)[len(row.prompt) - 1 : -1] for row, path in zip(rows, tree.paths, strict=True)])
+    kept, which = np.unique(places, return_inverse=True)
+    picked = np.ones((1, len(kept)), bool)
+    arrays = (tree.ids[None], tree.positions[None], kept, picked, _targets(rows), which)
+    tensors = [torch.from_numpy(a).to(device) for a in arrays]
+    spans = tuple((0, path) for path in tree.paths)
+    return Batch(tuple(rows), tensors[0], tensors[1], None, spans, tensors[2], tensors[3], tensors[4], tree, tensors[5])
+
+
+def _columns(path: Sequence[Piece]) -> np.ndarray:
+    """The columns of a sequence's tokens, in order."""
+    return np.concatenate([piece.start + np.arange(piece.length) for piece in path])
+
+
 def _packed(rows: Sequence[Encoded], device: torch.device) -> Batch:
     starts = np.cumsum([0, *(len(r) for r in rows)])[:-1].tolist()
     ids = np.concatenate([row.prompt + row.completion for row in rows])[None].astype(np.int64)
@@ -119,7 +163,7 @@ def _packed(rows: Sequence[Encoded], device: torch.device) -> Batch:
     )
     picked = np.ones((1, len(kept)), bool)
     tensors = [torch.from_numpy(a).to(device) for a in (ids, positions, kept, picked, _targets(rows))]
-    spans = tuple((0, start, len(row)) for start, row in zip(starts, rows, strict=True))
+    spans = tuple((0, (Piece(start, 0, len(row)),)) for start, row in zip(starts, rows, strict=True))
     return Batch(tuple(rows), tensors[0], tensors[1], None, spans, tensors[2], tensors[3], tensors[4])
 
 

@@ -18,7 +18,8 @@ from accelerate import Accelerator  # type: ignore[import-untyped]
 
 from whet.engine.batch_size import is_out_of_memory, largest_fitting, peak_bytes, release
 from whet.engine.checkpoint import Checkpoints, State, Validation
-from whet.engine.course import Course, Layout, choose_layout
+from whet.engine.course import Course
+from whet.engine.layout import Layout, choose_layout
 from whet.engine.loss import summed_loss
 from whet.engine.model import device, trained_weights
 from whet.engine.optim import build_optimizer, learning_rate
@@ -138,11 +139,12 @@ def _accumulate(bench: _Bench, step: int, size: int) -> tuple[float, int]:
     nats, noise = 0.0, timetable.seed * 1_000_003 + step
     for micro, rows in enumerate(drawn):
         torch.manual_seed(noise * 1_009 + micro)  # dropout: a function of seed, step and micro-batch
-        for batch in bench.layout(rows):
-            with torch.autocast(bench.accelerator.device.type, torch.bfloat16, enabled=timetable.train.bf16):
-                loss = summed_loss(bench.model, batch, course.objective, seed=noise)
-            nats += float(loss.detach())
-            bench.accelerator.backward(loss / tokens)
+        with bench.layout.attending(bench.model):
+            for batch in bench.layout.lay(rows):
+                with torch.autocast(bench.accelerator.device.type, torch.bfloat16, enabled=timetable.train.bf16):
+                    loss = summed_loss(bench.model, batch, course.objective, seed=noise)
+                nats += float(loss.detach())
+                bench.accelerator.backward(loss / tokens)
     return nats, tokens
 
 
@@ -155,10 +157,11 @@ def _micro_batch(bench: _Bench, progress: Progress) -> int:
 
     def attempt(size: int) -> None:
         bench.model.train()
-        for batch in bench.layout(longest[:size]):
-            with torch.autocast(bench.accelerator.device.type, torch.bfloat16, enabled=train.bf16):
-                loss = summed_loss(bench.model, batch, bench.course.objective)
-            bench.accelerator.backward(loss)
+        with bench.layout.attending(bench.model):
+            for batch in bench.layout.lay(longest[:size]):
+                with torch.autocast(bench.accelerator.device.type, torch.bfloat16, enabled=train.bf16):
+                    loss = summed_loss(bench.model, batch, bench.course.objective)
+                bench.accelerator.backward(loss)
         bench.optimizer.zero_grad(set_to_none=True)
 
     progress.start("finding the largest micro-batch that fits")

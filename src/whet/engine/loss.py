@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from whet.engine.batches import Batch
+from whet.engine.batches import Batch, full
 from whet.errors import DataError, Problem
 from whet.measure.balance import balanced_weights
 from whet.sections import Train
@@ -92,7 +92,7 @@ def spread_over(labels: Sequence[Ids], factor: float) -> dict[Ids, Spread]:
 
 
 def summed_loss(model: torch.nn.Module, batch: Batch, objective: Objective = PLAIN, seed: int = 0) -> torch.Tensor:
-    """The objective over all answer tokens of the batch, summed, in float32.
+    """The objective over all answer tokens of the batch, summed, in float32 (float64 of a float64 model).
 
     Args:
         model: a causal language model that takes `logits_to_keep`.
@@ -101,7 +101,7 @@ def summed_loss(model: torch.nn.Module, batch: Batch, objective: Objective = PLA
         seed: of the noise; each example's noise is a function of it and of the example alone.
     """
     embedded = _noisy(model, batch, objective.noise, seed) if objective.noise else None
-    logits = batch.logits(model, embedded).float()
+    logits = full(batch.logits(model, embedded))
     if objective.spreads:
         nats = _spread_nats(logits, batch, objective.spreads)
     else:
@@ -110,7 +110,7 @@ def summed_loss(model: torch.nn.Module, batch: Batch, objective: Objective = PLA
         )  # (N,)
     if objective.weights:
         weights = [objective.weights[row.completion] for row in batch.rows for _ in row.completion]
-        nats = nats * torch.tensor(weights, device=nats.device)
+        nats = nats * nats.new_tensor(weights)
     return nats.sum()
 
 
@@ -119,7 +119,7 @@ def _spread_nats(logits: torch.Tensor, batch: Batch, spreads: Mapping[Ids, Sprea
     places = [place for row in batch.rows for place in spreads[row.completion]]
     width = max(len(ids) for ids, _ in places)
     ids = torch.tensor([[*i, *[0] * (width - len(i))] for i, _ in places], device=logits.device)
-    shares = torch.tensor([[*s, *[0.0] * (width - len(s))] for _, s in places], device=logits.device)
+    shares = logits.new_tensor([[*s, *[0.0] * (width - len(s))] for _, s in places])
     return -(shares * logits.log_softmax(-1).gather(1, ids)).sum(1)
 
 
@@ -132,8 +132,9 @@ def _noisy(model: torch.nn.Module, batch: Batch, alpha: float, seed: int) -> tor
     embedded = model.get_input_embeddings()(batch.ids)  # type: ignore[operator]  # torch types a model's attributes as tensors
     noise = torch.zeros(embedded.shape)
     width = embedded.shape[-1]
-    for (row, start, length), example in zip(batch.spans, batch.rows, strict=True):
+    for (row, pieces), example in zip(reversed(batch.spans), reversed(batch.rows), strict=True):
         generator = torch.Generator().manual_seed(seed * 4_294_967_311 % (1 << 62) + zlib.crc32(example.id.encode()))
-        drawn = torch.rand((length, width), generator=generator) * 2 - 1
-        noise[row, start : start + length] = drawn * (alpha / math.sqrt(length * width))
+        drawn = (torch.rand((len(example), width), generator=generator) * 2 - 1) * (alpha / math.sqrt(len(example) * width))
+        for piece in pieces:  # what several examples share has the noise of the first of them
+            noise[row, piece.start : piece.start + piece.length] = drawn[piece.offset : piece.offset + piece.length]
     return embedded + noise.to(embedded)

@@ -1,0 +1,102 @@
+"""How a run's micro-batches become tensors: the fastest layout that this model computes exactly, tried before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+
+from whet.data.tokens import Encoded
+from whet.engine import tree
+from whet.engine.batches import Batch, collate, hang, pack
+from whet.engine.course import Course
+from whet.engine.loss import summed_loss
+from whet.progress import Progress
+
+# What rounding may change between two layouts, relative to the loss and to the gradient's norm: of a model in float32, and of
+# one in lower precision. A model that lets examples see each other is off by far more.
+TOLERANCE = {"float32": 1e-3, "lower": 5e-2}
+TRIED_EXAMPLES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A way to lay examples out. `lay` makes the batches of a micro-batch."""
+
+    name: Literal["padded", "packed", "tree"]
+    lay: Callable[[Sequence[Encoded]], list[Batch]]
+
+    @contextmanager
+    def attending(self, model: torch.nn.Module) -> Iterator[None]:
+        """What forward and backward passes of such batches run in."""
+        if self.name == "tree":
+            with tree.attending(model):
+                yield
+        else:
+            yield
+
+
+def padded(padding: int, device: torch.device) -> Layout:
+    """Side by side: every model computes it."""
+    return Layout("padded", lambda rows: [collate(rows, padding, device)])
+
+
+def choose_layout(model: torch.nn.Module, course: Course, device: torch.device, progress: Progress) -> Layout:
+    """The token tree where the recipe shares prefixes, packed rows where it packs or the tree does not serve, else padded.
+
+    Each is tried on a few examples of the first step: loss and gradient must be those of the plain padded computation. One that
+    is not exact for this model is said and left.
+    """
+    train, plain = course.timetable.train, padded(course.padding, device)
+    wanted = [Layout("tree", lambda rows: [hang(rows, device)])] if train.share_prefix else []
+    if train.packing or train.share_prefix:
+        wanted.append(Layout("packed", partial(pack, device=device)))
+    if not wanted:
+        return plain
+    rows = [course.rows[i] for i in course.timetable.rows(0)[:TRIED_EXAMPLES]]
+    wanted_nats, wanted_gradient = _measured(model, rows, plain)
+    for layout in wanted:
+        what = _difference(model, rows, layout, wanted_nats, wanted_gradient)
+        if what is None:
+            return layout
+        progress.say(f"{'the token tree' if layout.name == 'tree' else 'packing'} is off: {what}")
+    return plain
+
+
+def _difference(
+    model: torch.nn.Module, rows: Sequence[Encoded], layout: Layout, nats: float, gradient: list[torch.Tensor]
+) -> str | None:
+    """In what way a layout is not the plain computation for this model; None if it is."""
+    try:
+        found, moved = _measured(model, rows, layout)
+    except (TypeError, ValueError, AttributeError, AssertionError, NotImplementedError, IndexError) as error:
+        return f"this model cannot be computed that way ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+    is_float32 = all(p.dtype in (torch.float32, torch.float64) for p in model.parameters())
+    limit = TOLERANCE["float32" if is_float32 else "lower"]
+    if abs(found - nats) > limit * max(1.0, abs(nats)):
+        return f"this model does not keep examples apart ({nats:.4f} nats padded, {found:.4f} so)"
+    norm = sum(float(g.double().square().sum()) for g in gradient) ** 0.5
+    gap = sum(float((a - b).double().square().sum()) for a, b in zip(gradient, moved, strict=True)) ** 0.5
+    if gap > limit * norm:
+        return f"its gradient differs from the padded one by {gap / norm:.1e}" if norm else "its gradient is not zero"
+    return None
+
+
+def _measured(model: torch.nn.Module, rows: Sequence[Encoded], layout: Layout) -> tuple[float, list[torch.Tensor]]:
+    """(nats, gradient of each trained parameter) of these rows, without dropout; no gradient stays behind."""
+    model.eval()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    nats = 0.0
+    with layout.attending(model):
+        for batch in layout.lay(rows):
+            loss = summed_loss(model, batch)
+            loss.backward()
+            nats += float(loss.detach())
+    gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
+    for p in trained:
+        p.grad = None
+    return nats, gradient

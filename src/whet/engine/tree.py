@@ -1,0 +1,290 @@
+"""The token tree: a micro-batch in which every shared prefix stands once.
+
+    instruction ─┬─ first text ── Answer: True
+                 ├─ second text ── Answer: False
+                 └─ third text ─┬─ Answer: True          (the same text twice: only the answers differ)
+                                └─ Answer: False
+
+The nodes lie in one row in depth-first order, so what comes below a node is one stretch of columns behind it. A token sees
+the tokens of its own node up to itself and all tokens of the nodes above: what it would see if its example stood alone. That
+is exact: positions go on along the path, and the last shared token predicts the first token of every branch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AttentionInterface
+
+NAME = "whet_tree"
+# A prefix shared by fewer tokens than this is computed anew for each branch: a node costs one more attention call a layer.
+SHORTEST_NODE = 4
+# Nodes are put side by side for their own attention; a group takes nodes down to this share of its longest.
+GROUPED_FROM = 0.6
+
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A stretch of tokens: its first column, its length, the position of its first token, where its subtree ends (column)."""
+
+    start: int
+    length: int
+    depth: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of one sequence in the row: the first column, the first token's place in the sequence, how many tokens."""
+
+    start: int
+    offset: int
+    length: int
+
+
+@dataclass(slots=True)
+class Tree:
+    """Nodes in depth-first order, the row that they make, and where each sequence lies in it."""
+
+    nodes: tuple[Node, ...]
+    ids: np.ndarray
+    paths: tuple[tuple[Piece, ...], ...]
+    _groups: list[_Group] = field(default_factory=list, repr=False)
+    _masks: dict[tuple[torch.device, int | None], torch.Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def positions(self) -> np.ndarray:
+        """The place of each column's token in the sequences that it belongs to: (T,)."""
+        return np.concatenate([node.depth + np.arange(node.length) for node in self.nodes])
+
+    @property
+    def shared(self) -> list[Node]:
+        """The nodes that have something below them."""
+        return [node for node in self.nodes if node.end > node.start + node.length]
+
+    def groups(self) -> list[_Group]:
+        """Nodes of similar length side by side, for the attention of each node to itself."""
+        if not self._groups:
+            waiting = sorted(self.nodes, key=lambda node: -node.length)
+            while waiting:
+                taken = [n for n in waiting if n.length >= GROUPED_FROM * waiting[0].length]
+                self._groups.append(_Group.of(taken))
+                waiting = waiting[len(taken) :]
+        return self._groups
+
+    def mask(self, device: torch.device, window: int | None = None) -> torch.Tensor:
+        """Which column (second index) each column (first) sees: (T, T), bool; no farther back than `window` positions."""
+        if (device, window) not in self._masks:
+            node = np.repeat(np.arange(len(self.nodes)), [n.length for n in self.nodes])
+            ends = np.array([n.end for n in self.nodes])[node]
+            column = np.arange(len(self.ids))
+            seen = (column[None] <= column[:, None]) & (ends[None] > column[:, None])
+            if window is not None:
+                seen &= self.positions[:, None] - self.positions[None] < window
+            self._masks[device, window] = torch.from_numpy(seen).to(device)
+        return self._masks[device, window]
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Nodes side by side, the shorter ones filled up with their last token. `columns`: (n x L,) into the row; `valid`: places
+    in that flattened table which are no filling."""
+
+    count: int
+    columns: torch.Tensor
+    valid: torch.Tensor
+
+    @classmethod
+    def of(cls, nodes: Sequence[Node]) -> _Group:
+        width = max(n.length for n in nodes)
+        table = np.stack([n.start + np.minimum(np.arange(width), n.length - 1) for n in nodes])
+        valid = np.concatenate([i * width + np.arange(n.length) for i, n in enumerate(nodes)])
+        return cls(len(nodes), torch.from_numpy(table.ravel()), torch.from_numpy(valid))
+
+
+def grow(sequences: Sequence[Ids]) -> Tree:
+    """The tree of these sequences; equal ones share all their nodes.
+
+    Example:
+        >>> tree = grow([(1, 2, 3, 4, 5, 6), (1, 2, 3, 4, 7)])
+        >>> [(n.start, n.length, n.depth, n.end) for n in tree.nodes], tree.ids.tolist()
+        ([(0, 4, 0, 7), (4, 2, 4, 6), (6, 1, 4, 7)], [1, 2, 3, 4, 5, 6, 7])
+    """
+    order = sorted(range(len(sequences)), key=lambda i: sequences[i])
+    nodes: list[Node] = []
+    ids: list[int] = []
+    paths: dict[int, tuple[Piece, ...]] = {}
+
+    def add(members: list[int], depth: int, path: tuple[Piece, ...]) -> None:
+        """Adds what these sorted sequences hold from `depth` on."""
+        ended = [i for i in members if len(sequences[i]) == depth]
+        paths.update((i, path) for i in ended)
+        for _, alike in groupby(members[len(ended) :], key=lambda i: sequences[i][depth]):
+            add_alike(list(alike), depth, path)
+
+    def add_alike(members: list[int], depth: int, path: tuple[Piece, ...]) -> None:
+        """Adds sequences whose next token is the same: as one node, or branch by branch where they share too little."""
+        shared = _common(sequences[members[0]], sequences[members[-1]])
+        if shared - depth < SHORTEST_NODE and shared < len(sequences[members[-1]]):
+            for _, alike in groupby(members, key=lambda i: sequences[i][: shared + 1]):
+                add_alike(list(alike), depth, path)
+            return
+        start = len(ids)
+        ids.extend(sequences[members[0]][depth:shared])
+        nodes.append(Node(start, shared - depth, depth, 0))  # its end is known once all below it is added
+        place = len(nodes) - 1
+        add(members, shared, (*path, Piece(start, depth, shared - depth)))
+        nodes[place] = Node(start, shared - depth, depth, len(ids))
+
+    add(order, 0, ())
+    return Tree(tuple(nodes), np.array(ids, np.int64), tuple(paths[i] for i in range(len(sequences))))
+
+
+def _common(one: Ids, other: Ids) -> int:
+    return next((k for k, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+# -- attention -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def attending(model: torch.nn.Module) -> Iterator[None]:
+    """Lets the model's attention layers read token trees; their own attention is back afterwards. Backward passes that compute
+    activations again must lie inside as well."""
+    config: Any = model.config
+    before = config._attn_implementation
+    config._attn_implementation = NAME
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+def attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    softcap: float | None = None,
+    sliding_window: int | None = None,
+    tree: Tree | None = None,
+    **_: object,
+) -> tuple[torch.Tensor, None]:
+    """Attention over a token tree, as Transformers calls it: (1, H, T, D) in, (1, T, H, D) out."""
+    assert tree is not None, "attending() is for token trees alone"
+    heads = query.shape[1] // key.shape[1]
+    if heads > 1:
+        key, value = key.repeat_interleave(heads, 1), value.repeat_interleave(heads, 1)
+    query, key = query.to(value.dtype), key.to(value.dtype)  # under autocast, rotary embeddings leave them in float32
+    window = sliding_window if sliding_window and sliding_window <= int(tree.positions.max()) else None
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if query.device.type == "cpu" and not dropout and softcap is None and window is None and value.shape[-1] == query.shape[-1]:
+        out = _TreeAttention.apply(query, key, value, tree, scale)
+    else:
+        out = _dense(query, key, value, tree.mask(query.device, window), scale, dropout, softcap)
+    return out.transpose(1, 2), None
+
+
+AttentionInterface.register(NAME, attention)
+
+
+def _dense(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor,
+    scale: float,
+    dropout: float,
+    softcap: float | None,
+) -> torch.Tensor:
+    """The same over a whole T x T mask: on accelerators, and for what the parts below cannot do (soft caps, short windows)."""
+    if softcap is None:
+        return torch.nn.functional.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scale)
+    weights = torch.tanh(query @ key.transpose(2, 3) * scale / softcap) * softcap
+    weights = weights.masked_fill(~mask, -torch.inf).softmax(-1, dtype=torch.float32).to(query.dtype)
+    return torch.nn.functional.dropout(weights, dropout) @ value
+
+
+class _TreeAttention(torch.autograd.Function):
+    """Attention in parts: each node to itself (causal), what lies below a shared node to that node (whole).
+
+    The parts are merged by their log-sum-exp; the backward pass of each part runs with the merged output and log-sum-exp,
+    which makes it the exact gradient of the whole.
+
+    Source: Dao 2022 (arXiv 2205.14135), the identity behind the backward pass of FlashAttention.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, tree: Tree, scale: float
+    ) -> torch.Tensor:
+        flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        _, heads, columns, width = query.shape
+        exact = torch.float64 if query.dtype == torch.float64 else torch.float32
+        out = query.new_empty((columns, heads, width), dtype=exact)
+        logs = query.new_empty((columns, heads), dtype=exact)
+        for group in tree.groups():
+            own, log = flash(*(_gather(x, group) for x in (query, key, value)), is_causal=True, scale=scale)
+            out.index_copy_(0, group.columns[group.valid], _rows(own)[group.valid].to(exact))
+            logs.index_copy_(0, group.columns[group.valid], _rows(log)[group.valid].to(exact))
+        for node in tree.shared:
+            above, below = slice(node.start, node.start + node.length), slice(node.start + node.length, node.end)
+            seen, log = flash(query[:, :, below], key[:, :, above], value[:, :, above], scale=scale)
+            old, new = logs[below], log[0].transpose(0, 1).to(exact)
+            both = torch.logaddexp(old, new)
+            out[below] = out[below] * (old - both).exp()[..., None] + seen[0].transpose(0, 1) * (new - both).exp()[..., None]
+            logs[below] = both
+        merged = out.to(query.dtype).transpose(0, 1)[None]
+        logs = logs.transpose(0, 1)[None].contiguous()
+        ctx.save_for_backward(query, key, value, merged, logs)
+        ctx.tree, ctx.scale = tree, scale
+        return merged
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+        query, key, value, out, logs = ctx.saved_tensors
+        grad = grads[0]
+        totals = [torch.zeros_like(x, memory_format=torch.contiguous_format) for x in (query, key, value)]
+        for group in ctx.tree.groups():
+            upstream = _gather(grad, group, only_valid=True)
+            parts = (_gather(x, group) for x in (query, key, value, out))
+            own = backward(upstream, *parts, _gather(logs[..., None], group)[..., 0], 0.0, True, scale=ctx.scale)
+            for total, part in zip(totals, own, strict=True):
+                total[0].index_add_(1, group.columns, _rows(part).transpose(0, 1))
+        for node in ctx.tree.shared:
+            above, below = slice(node.start, node.start + node.length), slice(node.start + node.length, node.end)
+            q, k, v = backward(
+                grad[:, :, below], query[:, :, below], key[:, :, above], value[:, :, above], out[:, :, below],
+                logs[:, :, below], 0.0, False, scale=ctx.scale,
+            )  # fmt: skip
+            totals[0][:, :, below] += q
+            totals[1][:, :, above] += k
+            totals[2][:, :, above] += v
+        return (*totals, None, None)
+
+
+def _gather(x: torch.Tensor, group: _Group, only_valid: bool = False) -> torch.Tensor:
+    """A group's columns of (1, H, T, D) as (n, H, L, D), the filling zero if asked."""
+    table = x[0].index_select(1, group.columns)  # (H, n x L, D)
+    if only_valid and len(group.valid) < len(group.columns):
+        kept = torch.zeros(len(group.columns), 1, dtype=x.dtype)
+        kept[group.valid] = 1
+        table = table * kept
+    return table.unflatten(1, (group.count, -1)).transpose(0, 1)
+
+
+def _rows(x: torch.Tensor) -> torch.Tensor:
+    """(n, H, L, ...) as (n x L, H, ...)."""
+    return x.transpose(1, 2).flatten(0, 1)
