@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from whet.errors import Problem, RecipeError
 from whet.example import Task
 from whet.knobs.old_names import OLD_NAMES
-from whet.sections import Data, Evaluate, Lora, Model, Section, Train
+from whet.sections import EMBEDDED_BASE, Data, Evaluate, Lora, Model, Section, Train
 
 EMBEDDED_DATA = "embedded:"  # a data path that begins so names a file shipped with whet
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -232,7 +232,7 @@ def override(values: dict[str, Any], texts: Sequence[str]) -> None:
 
 
 def anchored(recipe: Recipe, folder: Path) -> Recipe:
-    """The recipe with its data paths absolute, where they name files or folders; a Hub id stays what it is."""
+    """The recipe with its paths absolute, where they name files or folders; a Hub id stays what it is."""
 
     def anchor(name: str | None) -> str | None:
         if name is None or name.startswith(EMBEDDED_DATA):
@@ -240,8 +240,17 @@ def anchored(recipe: Recipe, folder: Path) -> Recipe:
         file = (folder / name).expanduser()
         return str(file.resolve()) if file.exists() or file.suffix else name
 
+    def anchor_folder(name: str) -> str:
+        file = (folder / name).expanduser()
+        return str(file.resolve()) if file.is_dir() else name
+
     paths = {key: anchor(getattr(recipe.data, key)) for key in ("path", "validation_path", "test_path", "mix_path")}
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update=paths)})
+    models: dict[str, Any] = {"adapters": tuple(anchor_folder(name) for name in recipe.model.adapters)}
+    if recipe.model.base != EMBEDDED_BASE:
+        models |= {"base": anchor_folder(recipe.model.base)}
+    return recipe.model_copy(
+        update={"data": recipe.data.model_copy(update=paths), "model": recipe.model.model_copy(update=models)}
+    )
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,6 +1,6 @@
 """The table of contents. Each verb of whet is one function here, and each reads as what it does.
 
-check → prepare → train → evaluate → report          run = all of them
+check → prepare → train → evaluate → report          run = all of them; run_series = all of them for each stage
      ↘ eject ↘ show                 ↘ predict
 """
 
@@ -19,6 +19,7 @@ from whet.example import Example, Prediction
 from whet.progress import Progress, Silent
 from whet.recipe import Recipe
 from whet.run import Run, command_line
+from whet.series import run_folder, stage_name
 
 if TYPE_CHECKING:
     from whet.ejection import Ejected
@@ -39,6 +40,28 @@ def check(recipe: Recipe) -> dataset.Dataset:
             raise UserError(*wrong_base.problems, *wrong_data.problems) from None
         raise
     return dataset.build(recipe, tokens)
+
+
+def check_series(series: Sequence[Recipe], chosen: Sequence[Recipe] = ()) -> dict[str, dataset.Dataset]:
+    """The dataset that each stage (or each of the chosen ones) would make, by the stage's name.
+
+    None of them need be trained: their tokenizer is that of the first base, which is handed on.
+
+    Raises:
+        UserError: with the problems of all stages.
+    """
+    if len(series) == 1:
+        return {series[0].name: check(series[0])}
+    found, problems = {}, []
+    for recipe in chosen or series:
+        base = recipe.model.model_copy(update={"base": series[0].model.base})
+        try:
+            found[stage_name(recipe)] = check(recipe.model_copy(update={"model": base}))
+        except UserError as error:
+            problems += [Problem(f"[[stage]] {stage_name(recipe)}, {p.where}", p.what, p.do) for p in error.problems]
+    if problems:
+        raise UserError(*problems)
+    return found
 
 
 def prepare(recipe: Recipe, out: Path | None = None, progress: Progress | None = None) -> Run:
@@ -85,7 +108,7 @@ def show(run: Run, number: int, split: str = "train") -> tuple[Example, list[Sho
 
 def train(run: Run, progress: Progress | None = None) -> Run:
     """The Run with its model trained: from the newest checkpoint if there is one, to the weights of the best validation."""
-    from whet.engine import loop, model, reader
+    from whet.engine import adapters, loop, model, reader
     from whet.engine.course import build_course
 
     progress, recipe = progress or Silent(), run.recipe
@@ -98,7 +121,11 @@ def train(run: Run, progress: Progress | None = None) -> Run:
         rows, held = encode(run.examples("train")), encode(run.examples("validation"))
         untrained = model.load_base(recipe)
         run.update_manifest(base={"name": recipe.model.base, "sha256": model.base_hash(recipe)})
-        trained = model.add_adapter(untrained, recipe.lora, recipe.derive_seed("adapter")) if recipe.lora else untrained
+        trained = untrained
+        if recipe.lora:
+            trained = adapters.add_adapter(untrained, recipe.lora, recipe.derive_seed("adapter"))
+            run.update_manifest(adapter={"layers": adapters.adapted_layers(trained)})
+            progress.say(adapters.describe(trained))
         asked = reader.open_reader(run, trained, tokens)
         validate = partial(reader.validate, asked, run.examples("validation"), held)
         course = build_course(recipe, run.task, rows, tokens, validate, run.path)
@@ -189,4 +216,15 @@ def run(recipe: Recipe, out: Path | None = None, progress: Progress | None = Non
     train(made, progress)
     evaluate(made, progress)
     report(made)
+    return made
+
+
+def run_series(series: Sequence[Recipe], out: Path | None = None, progress: Progress | None = None) -> Run:
+    """The Run of the last stage, after all before it were run, each starting from the last."""
+    progress = progress or Silent()
+    for number, recipe in enumerate(series, 1):
+        if len(series) > 1:
+            what = f"{recipe.task.kind}, from {Path(recipe.model.base).name}"
+            progress.say(f"stage {number} of {len(series)}, {stage_name(recipe)}: {what}")
+        made = run(recipe, run_folder(series, recipe, out), progress)
     return made

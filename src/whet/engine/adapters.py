@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 OWN = "default"  # PEFT's name of the adapter that a run trains; those below it are called below0, below1, ...
 # These begin with A and B from the base's own weights and take their product out of the base, which so changes.
 CHANGING_INITS = ("pissa", "olora")
+FOREIGN_INITS = (*CHANGING_INITS, "corda", "lora_ga", "loftq")  # those of others do, too; an adapter of ours is saved without
 START = "_whet_start"  # where a model keeps what A and B began with, under an init that changes the base
 
 
@@ -55,9 +56,10 @@ def add_adapter(model: PreTrainedModel | PeftModel, lora: Lora, seed: int) -> Pe
         if isinstance(model, PeftModel):
             model.add_adapter(OWN, config)
             adapted = model
+            _activate_all(adapted)
+            _train_only_own(adapted)
         else:
             adapted = get_peft_model(model, config)
-    _activate(adapted, trains=True)
     if lora.init_lora_weights in CHANGING_INITS:
         setattr(adapted, START, {n: t.detach().clone() for n, t in _state(adapted).items() if "lora_" in n})
     return adapted
@@ -85,9 +87,8 @@ def load_adapters(model: PreTrainedModel, folders: Sequence[Path], own: Path | N
             layer = (strays.missing_keys or strays.unexpected_keys)[0]
             what = f"it belongs to another model: {layer} is only on one side"
             raise ModelError(Problem(str(folder), what, "Name an adapter that was trained on this base"))
-    with _said_plainly(str(names[-1][1]), "Merge them one after the other with `whet export`"):
-        _activate(adapted, trains=False)
-    return adapted.eval()
+    _activate_all(adapted)
+    return adapted.requires_grad_(False).eval()
 
 
 def save_adapter(model: PeftModel, folder: Path) -> None:
@@ -115,12 +116,16 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
 
 
 def merge_adapters(model: PeftModel) -> PreTrainedModel:
-    """The base with all active adapters merged into its weights, in order; a plain model, whose base must not be quantized."""
+    """The base with all active adapters merged into its weights, in order: a plain model that can train.
+
+    Args:
+        model: whose base is not quantized; what is merged into 4 bits is rounded once more.
+    """
     with warnings.catch_warnings():
         # Said by PEFT where embedding and head part ways, as they must where one of them was trained alone.
         warnings.filterwarnings("ignore", "Input and output embeddings are no longer tied")
         merged: PreTrainedModel = model.merge_and_unload()
-    return merged
+    return merged.requires_grad_(True)
 
 
 def adapted_layers(model: PeftModel) -> list[str]:
@@ -151,10 +156,12 @@ def linear_layers(model: torch.nn.Module) -> list[str]:
     inner, found, inside = _inner(model), [], "\0"
     head = inner.get_output_embeddings()
     for name, module in inner.named_modules():
-        if name.startswith(inside) or module is head:
+        if name.startswith(inside):
             continue
         if isinstance(module, (BaseTunerLayer, AuxiliaryTrainingWrapper)):
             inside = name + "."
+        if module is head:
+            continue
         is_tuned = isinstance(module, BaseTunerLayer) and isinstance(module.get_base_layer(), (torch.nn.Linear, Conv1D))
         if is_tuned or isinstance(module, (torch.nn.Linear, Conv1D)):
             found.append(name)
@@ -241,12 +248,13 @@ def _refuse_misfits(model: Any, lora: Lora, targets: Sequence[str]) -> None:
     """Raises a ModelError where a setting would do something else than it says with this base."""
     below: list[Any] = list(getattr(model, "peft_config", {}).values())
     layers = [_inner(model).get_submodule(n) for n in targets]
+    is_exact = all(p.is_floating_point() for m in layers for p in m.parameters())
     sides = min(min(m.in_features, m.out_features) if hasattr(m, "in_features") else min(m.weight.shape) for m in layers)
     init, where = lora.init_lora_weights, "[lora] init_lora_weights"
     if init in CHANGING_INITS and lora.r > sides:
         what = f"{init} takes {lora.r} singular directions, and the smallest layer has {sides}"
         raise ModelError(Problem(where, what, f"Lower r to {sides}, or leave it out"))
-    if init in CHANGING_INITS and any(not p.is_floating_point() for m in layers for p in m.parameters()):
+    if init in CHANGING_INITS and not is_exact:
         what = f"{init} takes the adapter's start out of the base, which a quantized base cannot hold exactly"
         raise ModelError(Problem(where, what, "Leave it out, or leave [model] quantize out"))
     if init in CHANGING_INITS and any(c.use_dora for c in below):
@@ -257,6 +265,9 @@ def _refuse_misfits(model: Any, lora: Lora, targets: Sequence[str]) -> None:
     if lora.use_dora and below and lora.lora_dropout:
         what = "with dropout, DoRA trains against the base alone and would not see the adapters below"
         raise ModelError(Problem("[lora] use_dora", what, "Set lora_dropout to 0, or merge them first with `whet export`"))
+    if lora.bias != "none" and below:
+        what = "it would train the base's own biases, and adapters below stand on them"
+        raise ModelError(Problem("[lora] bias", what, "Leave it out, or merge them first with `whet export`"))
     has_biases = any(n.endswith("bias") and "lora_" not in n for n, _ in model.named_parameters())
     if lora.bias != "none" and not has_biases:
         raise ModelError(Problem("[lora] bias", "this base has no biases", "Leave it out"))
@@ -276,18 +287,29 @@ def _config(folder: Path) -> LoraConfig:
     if not isinstance(config, LoraConfig):
         what = f"it is an adapter of type {config.peft_type}, and only LoRA can be read"
         raise ModelError(Problem(str(folder), what, "Merge it into the base with PEFT first"))
-    config.lora_dropout, config.inference_mode = 0.0, True
+    if str(config.init_lora_weights).lower().startswith(FOREIGN_INITS):
+        what = f"it stands on a base that its init ({config.init_lora_weights}) changed, not on the base itself"
+        do = "Save it with PEFT's path_initial_model_for_weight_conversion"
+        raise ModelError(Problem(str(folder), what, do))
+    config.lora_dropout, config.inference_mode, config.base_model_name_or_path = 0.0, True, None
     return config
 
 
-def _activate(model: PeftModel, trains: bool) -> None:
-    """Makes all adapters active, in order; only the run's own one trains, and that only if asked."""
+def _activate_all(model: PeftModel) -> None:
+    """Makes all adapters work, in order."""
+    whole = [name for config in model.peft_config.values() for name in getattr(config, "modules_to_save", None) or ()]
+    shared = sorted({name for name in whole if whole.count(name) > 1})
+    if shared:
+        what = f"{', '.join(shared)} is trained whole by more than one of them, and only one can stand"
+        raise ModelError(Problem("[model] adapters", what, "Merge the first ones with `whet export`"))
     tuner: Any = model.base_model
-    tuner.set_adapter(list(model.peft_config), inference_mode=not trains)
-    if trains:
-        for name, parameter in model.named_parameters():
-            if re.search(r"\.below\d+(\.|$)", name):
-                parameter.requires_grad_(False)
+    tuner.set_adapter(list(model.peft_config))
+
+
+def _train_only_own(model: PeftModel) -> None:
+    """Freezes all but the run's own adapter; PEFT would train every active one."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(f".{OWN}." in f"{name}.")
 
 
 def _state(model: PeftModel) -> dict[str, torch.Tensor]:
