@@ -94,3 +94,29 @@ def test_text_nats_is_the_sum_of_windows(model: torch.nn.Module) -> None:
     wanted = -sum(float(logs[i, t]) for i, t in enumerate(ids[1:]))
     assert infer.text_nats(model, ids) == pytest.approx(wanted, rel=1e-5)
     assert infer.text_nats(model, ids, window=4) > 0
+
+
+class Stranger(torch.nn.Module):
+    """A model that is no Transformers model: no configuration, no attention that could be taught trees."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, **given: object) -> object:
+        return self.inner(**given)
+
+
+def test_a_model_that_knows_no_trees_is_padded(model: torch.nn.Module) -> None:
+    rows = prompts(5)
+    np.testing.assert_allclose(infer.label_scores(Stranger(model), rows, LABELS, 1, 3), naive(model, rows), rtol=0, atol=1e-5)
+
+
+def test_many_labels_stay_within_memory_and_right(model: torch.nn.Module) -> None:
+    """300 labels of 3 tokens: fewer prompts at a time than the batch size, the same scores."""
+    rng = np.random.default_rng(0)
+    labels = [(*(int(t) for t in rng.integers(2, 6000, 2)), 0) for _ in range(300)]
+    rows = prompts(9)
+    some = [0, 7, 150, 299]
+    found = infer.label_scores(model, rows, labels, 1, 32)[:, some]
+    np.testing.assert_allclose(found, infer.label_scores(model, rows, [labels[i] for i in some], 1, 1), rtol=0, atol=1e-5)

@@ -21,6 +21,8 @@ from whet.progress import Progress
 # one in lower precision. A model that lets examples see each other is off by far more.
 TOLERANCE = {"float32": 1e-3, "lower": 5e-2}
 TRIED_EXAMPLES = 4
+# What a model raises that is not made for such a layout. Running out of memory is none of these.
+REFUSALS = (TypeError, ValueError, AttributeError, AssertionError, NotImplementedError, IndexError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,33 @@ class Layout:
             yield
 
 
-def padded(padding: int, device: torch.device) -> Layout:
+def scoring_layout(model: torch.nn.Module, rows: Sequence[Encoded], padding: int, device: torch.device) -> Layout:
+    """The token tree if it gives the nats of the padded computation on the first rows, else padded."""
+    plain, hung, tried = _padded(padding, device), _hung(device), rows[:TRIED_EXAMPLES]
+
+    def nats(layout: Layout) -> float:
+        with layout.attending(model):
+            return sum(float(batch.nats(model).sum()) for batch in layout.lay(tried))
+
+    wanted = nats(plain)
+    try:
+        exact = abs(nats(hung) - wanted) <= _tolerance(model) * max(1.0, abs(wanted))
+    except REFUSALS:
+        exact = False
+    return hung if exact else plain
+
+
+def _padded(padding: int, device: torch.device) -> Layout:
     """Side by side: every model computes it."""
     return Layout("padded", lambda rows: [collate(rows, padding, device)])
+
+
+def _hung(device: torch.device) -> Layout:
+    return Layout("tree", lambda rows: [hang(rows, device)])
+
+
+def _tolerance(model: torch.nn.Module) -> float:
+    return TOLERANCE["float32" if all(p.dtype in (torch.float32, torch.float64) for p in model.parameters()) else "lower"]
 
 
 def choose_layout(model: torch.nn.Module, course: Course, device: torch.device, progress: Progress) -> Layout:
@@ -51,8 +77,8 @@ def choose_layout(model: torch.nn.Module, course: Course, device: torch.device, 
     Each is tried on a few examples of the first step: loss and gradient must be those of the plain padded computation. One that
     is not exact for this model is said and left.
     """
-    train, plain = course.timetable.train, padded(course.padding, device)
-    wanted = [Layout("tree", lambda rows: [hang(rows, device)])] if train.share_prefix else []
+    train, plain = course.timetable.train, _padded(course.padding, device)
+    wanted = [_hung(device)] if train.share_prefix else []
     if train.packing or train.share_prefix:
         wanted.append(Layout("packed", partial(pack, device=device)))
     if not wanted:
@@ -73,10 +99,9 @@ def _difference(
     """In what way a layout is not the plain computation for this model; None if it is."""
     try:
         found, moved = _measured(model, rows, layout)
-    except (TypeError, ValueError, AttributeError, AssertionError, NotImplementedError, IndexError) as error:
+    except REFUSALS as error:
         return f"this model cannot be computed that way ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
-    is_float32 = all(p.dtype in (torch.float32, torch.float64) for p in model.parameters())
-    limit = TOLERANCE["float32" if is_float32 else "lower"]
+    limit = _tolerance(model)
     if abs(found - nats) > limit * max(1.0, abs(nats)):
         return f"this model does not keep examples apart ({nats:.4f} nats padded, {found:.4f} so)"
     norm = sum(float(g.double().square().sum()) for g in gradient) ** 0.5
