@@ -79,8 +79,9 @@ class Run:
             if before.get(key) != now.get(key)
         ]
         old = self.manifest["data"]
+        changed = {recipe.model.base: "the run that this one starts from"}
         problems += [
-            Problem(f"{self.path}, {name}", "the data changed since this run was begun", elsewhere)
+            Problem(f"{self.path}, {name}", f"{changed.get(name, 'the data')} changed since this run was begun", elsewhere)
             for name in sorted(old.keys() | data_hashes.keys())
             if old.get(name, {}).get("sha256") != data_hashes.get(name, {}).get("sha256")
         ]

@@ -40,14 +40,16 @@ def build_parser() -> argparse.ArgumentParser:
     recipe, run, given = _positional("recipe", RECIPE), _positional("source", RUN), _positional("source", EITHER)
     verb("demo", "train and check a promise detector on embedded data, then read a speech with it", _out, _json)
     verb("new", "write a recipe for a table, guessing its columns", _name, _from, _force)
-    verb("check", "check a recipe and its data; write nothing", recipe, _set, _json)
-    verb("prepare", "read, clean and split the data into a run folder", recipe, _out, _set, _json)
-    verb("show", "show the exact tokens of an example, those that carry loss marked", given, _number, _split, _out, _set, _json)
-    verb("train", "train, or go on training", given, _out, _set, _json)
-    verb("evaluate", "calibrate, measure on the test split, compare with the baselines", given, _out, _set, _json)
+    verb("check", "check a recipe and its data; write nothing", recipe, _stage, _set, _json)
+    verb("prepare", "read, clean and split the data into a run folder", recipe, _out, _stage, _set, _json)
+    verb("show", "show the exact tokens of an example, those that carry loss marked",
+         given, _number, _split, _out, _stage, _set, _json)  # fmt: skip
+    verb("train", "train, or go on training", given, _out, _stage, _set, _json)
+    verb("evaluate", "calibrate, measure on the test split, compare with the baselines", given, _out, _stage, _set, _json)
     verb("predict", "label every sentence of documents", run, _documents, _output, _json)
-    verb("report", "write report.html", given, _out, _set, _json)
-    verb("run", "the whole way: prepare, train, evaluate, report", recipe, _out, _set, _json)
+    verb("report", "write report.html", given, _out, _stage, _set, _json)
+    verb("eject", "write the recipe's training as a plain script on TRL, its rows beside it", recipe, _script, _same_order, _set, _json)
+    verb("run", "the whole way: prepare, train, evaluate, report", recipe, _out, _stage, _set, _json)
     return parser
 
 
@@ -60,6 +62,10 @@ def _positional(name: str, help_: str) -> Callable[[argparse.ArgumentParser], No
 
 def _out(p: argparse.ArgumentParser) -> None:
     p.add_argument("--out", type=Path, metavar="RUN", help="the run folder (default: runs/<name of the recipe>)")
+
+
+def _stage(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--stage", metavar="NAME", help="the [[stage]] that is meant, of a recipe that has some")
 
 
 def _set(p: argparse.ArgumentParser) -> None:
@@ -98,3 +104,11 @@ def _documents(p: argparse.ArgumentParser) -> None:
 
 def _output(p: argparse.ArgumentParser) -> None:
     p.add_argument("-o", "--output", type=Path, metavar="FILE", help="write a .csv or .jsonl file instead of printing")
+
+
+def _script(p: argparse.ArgumentParser) -> None:
+    p.add_argument("-o", "--output", type=Path, metavar="FILE", help="the script (default: <name of the recipe>_trl.py)")
+
+
+def _same_order(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--same-order", action="store_true", help="take the rows in whet's order instead of TRL's own")

@@ -14,8 +14,9 @@ from whet import stages
 from whet.cli.progress import console, showing
 from whet.errors import Problem, RunError
 from whet.example import Prediction
-from whet.recipe import Recipe, load
+from whet.recipe import load
 from whet.run import Run
+from whet.series import load_series, pick, run_folder
 from whet.views import terminal
 
 
@@ -53,12 +54,17 @@ def new(args: Namespace) -> int:
 
 
 def check(args: Namespace) -> int:
-    """Says what the recipe would make of its data."""
-    recipe = load(args.recipe, args.overrides)
-    summary = stages.check(recipe).summary()
+    """Says what the recipe would make of its data, of every stage if it has some."""
+    series = load_series(args.recipe, args.overrides)
+    found = stages.check_series(series, [pick(series, args.stage, args.recipe.name)] if args.stage else series)
+    summaries = {name: made.summary() for name, made in found.items()}
     if args.json:
-        return _print_json(summary)
-    console(sys.stdout).print(terminal.dropped_summary(summary), "", f"{args.recipe} is good.", sep="\n")
+        return _print_json({"stages": summaries} if len(series) > 1 else next(iter(summaries.values())))
+    out = console(sys.stdout)
+    for name, summary in summaries.items():
+        heading = [f"Stage {name}"] if len(series) > 1 else []
+        out.print(*heading, terminal.dropped_summary(summary), "", sep="\n")
+    out.print(f"{args.recipe} is good.", markup=False)
     return 0
 
 
@@ -121,11 +127,27 @@ def report(args: Namespace) -> int:
     return _print_json({"report": str(path)}) if args.json else _print_line(str(path))
 
 
-def run(args: Namespace) -> int:
-    """The whole way."""
+def eject(args: Namespace) -> int:
+    """Writes a script on TRL and says what it does otherwise."""
     recipe = load(args.recipe, args.overrides)
+    path = args.output or Path(f"{recipe.name.replace('/', '-')}_trl.py")
+    made = stages.eject(recipe, path, same_order=args.same_order)
+    talk = console(sys.stderr)
+    talk.print("What whet does and this script does not:", *(f"- {d}" for d in made.differences), sep="\n", markup=False)
+    if args.json:
+        return _print_json({"script": str(path), "data": str(made.data), "rows": made.rows, "differences": made.differences})
+    return _print_line(str(path))
+
+
+def run(args: Namespace) -> int:
+    """The whole way, through every stage if there are some."""
+    series = load_series(args.recipe, args.overrides, args.out)
     with showing() as progress:
-        made = stages.run(recipe, args.out, progress)
+        if args.stage:
+            recipe = pick(series, args.stage, args.recipe.name)
+            made = stages.run(recipe, run_folder(series, recipe, args.out), progress)
+        else:
+            made = stages.run_series(series, args.out, progress)
     if args.json:
         return _print_json({"run": str(made.path), **made.read_json("evaluation.json")})
     _print_result(made)
@@ -133,17 +155,19 @@ def run(args: Namespace) -> int:
 
 
 def _prepared(args: Namespace, path: Path | None = None) -> Run:
-    recipe: Recipe = load(path or args.recipe, args.overrides)
+    file = path or args.recipe
+    series = load_series(file, args.overrides, args.out)
+    recipe = pick(series, args.stage, file.name)
     with showing() as progress:
-        return stages.prepare(recipe, args.out, progress)
+        return stages.prepare(recipe, run_folder(series, recipe, args.out), progress)
 
 
 def _run_of(args: Namespace) -> Run:
     """The run that the argument names: a folder, or the run of a recipe."""
     if args.source.suffix == ".toml":
         return _prepared(args, args.source)
-    if args.overrides or args.out:
-        what = "--set and --out go with a recipe, not with a run"
+    if args.overrides or args.out or args.stage:
+        what = "--set, --out and --stage go with a recipe, not with a run"
         raise RunError(Problem(str(args.source), what, "Name the recipe instead"))
     return Run.open(args.source)
 

@@ -95,7 +95,8 @@ def base_folder(base: str, files: Sequence[str]) -> Path:
         return Path(base)
     where = f"[model] base {base}"
     if Path(base).is_absolute() or base.startswith(".") or base.count("/") > 1:
-        raise ModelError(Problem(where, "there is no such folder", "Mend the path, or name a Hub id as owner/name"))
+        do = "Mend the path, or name a Hub id as owner/name; an earlier stage is trained by `whet run`"
+        raise ModelError(Problem(where, "there is no such folder", do))
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
