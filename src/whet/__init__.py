@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from whet.run import Run as Run
     from whet.stages import check as check
     from whet.stages import evaluate as evaluate
+    from whet.stages import plan as plan
     from whet.stages import predict as predict
     from whet.stages import prepare as prepare
     from whet.stages import report as report
@@ -38,7 +39,7 @@ _HOMES = {
     "whet.example": "Example Task Prediction",
     "whet.recipe": "Recipe load",
     "whet.run": "Run",
-    "whet.stages": "check prepare show train evaluate predict report",  # `run` is not here: whet.run is the room of that name
+    "whet.stages": "check plan prepare show train evaluate predict report",  # `run` is not here: whet.run is the room of that name
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 

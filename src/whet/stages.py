@@ -1,7 +1,8 @@
 """The table of contents. Each verb of whet is one function here, and each reads as what it does.
 
 check → prepare → train → evaluate → report          run = all of them; run_series = all of them for each stage
-     ↘ eject ↘ show                 ↘ predict
+     ↘ plan  ↘ show                 ↘ predict
+     ↘ eject
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from whet.run import Run, command_line
 from whet.series import run_folder, stage_name
 
 if TYPE_CHECKING:
+    from whet.budget.plan import Plan
     from whet.ejection import Ejected
 
 
@@ -62,6 +64,31 @@ def check_series(series: Sequence[Recipe], chosen: Sequence[Recipe] = ()) -> dic
     if problems:
         raise UserError(*problems)
     return found
+
+
+def plan(recipe: Recipe, tokenizer_of: str | None = None) -> Plan:
+    """The Plan of the recipe's training, counted on its data before any weight is loaded; nothing is written.
+
+    Args:
+        recipe: whose data are read as `check` reads them.
+        tokenizer_of: the base whose tokenizer counts, where the recipe's own is a run still to come; left out: its own.
+
+    Raises:
+        UserError: with the problems of the base model's tokenizer and of the data together.
+    """
+    from whet.budget.plan import build_plan
+    from whet.engine.timetable import Timetable
+
+    base = recipe.model.model_copy(update={"base": tokenizer_of or recipe.model.base})
+    made = check(recipe.model_copy(update={"model": base}))
+    task, train = recipe.task.model_copy(update={"labels": made.labels}), made.splits["train"]
+    rows = tokenizers.encode_all(train, task, tokenizers.load(base.base), recipe.train.max_length)
+    timetable = Timetable(
+        len(rows), recipe.train, recipe.derive_seed("order"), lengths=[len(row) for row in rows],
+        classes=[made.labels.index(example.target) for example in train] if made.labels else (),
+    )  # fmt: skip
+    examples = {name: len(split) for name, split in made.splits.items()}
+    return build_plan(examples, [(len(row), len(row.completion)) for row in rows], timetable.rows, recipe.train)
 
 
 def prepare(recipe: Recipe, out: Path | None = None, progress: Progress | None = None) -> Run:

@@ -41,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     verb("demo", "train and check a promise detector on embedded data, then read a speech with it", _out, _json)
     verb("new", "write a recipe for a table, guessing its columns", _name, _from, _force)
     verb("check", "check a recipe and its data; write nothing", recipe, _stage, _set, _json)
+    verb("plan", "count a run's steps and tokens before it runs, and draw its learning rate", recipe, _stage, _set, _json)
     verb("prepare", "read, clean and split the data into a run folder", recipe, _out, _stage, _set, _json)
     verb("show", "show the exact tokens of an example, those that carry loss marked",
          given, _number, _split, _out, _stage, _set, _json)  # fmt: skip
@@ -48,8 +49,9 @@ def build_parser() -> argparse.ArgumentParser:
     verb("evaluate", "calibrate, measure on the test split, compare with the baselines", given, _out, _stage, _set, _json)
     verb("predict", "label every sentence of documents", run, _documents, _output, _json)
     verb("report", "write report.html", given, _out, _stage, _set, _json)
-    verb("eject", "write the recipe's training as a plain script on TRL, its rows beside it", recipe, _script, _same_order, _set, _json)
+    verb("eject", "write the training as a plain script on TRL, its rows beside it", recipe, _script, _same_order, _set, _json)
     verb("run", "the whole way: prepare, train, evaluate, report", recipe, _out, _stage, _set, _json)
+    verb("info", "list what a recipe can choose from, and when to choose which", _topic, _json)
     return parser
 
 
@@ -75,6 +77,11 @@ def _set(p: argparse.ArgumentParser) -> None:
 
 def _json(p: argparse.ArgumentParser) -> None:
     p.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+
+
+def _topic(p: argparse.ArgumentParser) -> None:
+    p.add_argument("topic", choices=("optimizers", "schedules", "quantization"), metavar="TOPIC",
+                   help="optimizers, schedules or quantization")  # fmt: skip
 
 
 def _name(p: argparse.ArgumentParser) -> None:

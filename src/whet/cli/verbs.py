@@ -68,6 +68,18 @@ def check(args: Namespace) -> int:
     return 0
 
 
+def plan(args: Namespace) -> int:
+    """Says what a run would do."""
+    from whet.views.plan import plan_summary
+
+    series = load_series(args.recipe, args.overrides)
+    planned = stages.plan(pick(series, args.stage, args.recipe.name), series[0].model.base)
+    if args.json:
+        return _print_json(planned.to_json())
+    console(sys.stdout).print(plan_summary(planned))
+    return 0
+
+
 def prepare(args: Namespace) -> int:
     """Makes the run folder and its dataset."""
     made = _prepared(args)
@@ -151,6 +163,18 @@ def run(args: Namespace) -> int:
     if args.json:
         return _print_json({"run": str(made.path), **made.read_json("evaluation.json")})
     _print_result(made)
+    return 0
+
+
+def info(args: Namespace) -> int:
+    """Lists the named choices of a recipe."""
+    from whet.knobs.facts import facts
+    from whet.views.info import table
+
+    known = facts(args.topic)
+    if args.json:
+        return _print_json(known)
+    console(sys.stdout).print(table(args.topic, known[args.topic]))
     return 0
 
 

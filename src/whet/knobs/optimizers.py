@@ -110,42 +110,42 @@ class Optimizer:
 
 def _bitsandbytes() -> Iterable[Optimizer]:
     """The same few families in 8 and 32 bits, plain and paged."""
-    about: Mapping[Family, tuple[str, str]] = {
-        "adamw": ("AdamW's path at a quarter of its state", "AdamW"),
-        "lion": ("Lion at a quarter of its state", "one moment instead of two; try a third of AdamW's rate"),
-        "ademamix": ("AdEMAMix at a quarter of its state", "long runs: a second, slower first moment remembers old gradients"),
-        "rmsprop": ("RMSProp's path at a quarter of its state", "RMSProp, from bitsandbytes"),
-    }
-    names: list[tuple[str, Family, Literal[8, 32], bool]] = [
-        ("adamw_bnb_8bit", "adamw", 8, False), ("adamw_8bit", "adamw", 8, False),
-        ("paged_adamw_32bit", "adamw", 32, True), ("paged_adamw_8bit", "adamw", 8, True),
-        ("lion_32bit", "lion", 32, False), ("lion_8bit", "lion", 8, False),
-        ("paged_lion_32bit", "lion", 32, True), ("paged_lion_8bit", "lion", 8, True),
-        ("ademamix", "ademamix", 32, False), ("ademamix_8bit", "ademamix", 8, False),
-        ("paged_ademamix_32bit", "ademamix", 32, True), ("paged_ademamix_8bit", "ademamix", 8, True),
-        ("rmsprop_bnb", "rmsprop", 32, False), ("rmsprop_bnb_32bit", "rmsprop", 32, False),
-        ("rmsprop_bnb_8bit", "rmsprop", 8, False),
-    ]  # fmt: skip
+    pages = "its state leaves a full GPU instead of failing"
+    names: list[tuple[str, Family, Literal[8, 32], str]] = [
+        ("adamw_8bit", "adamw", 8, "nearly AdamW's path at a quarter of its state"),
+        ("adamw_bnb_8bit", "adamw", 8, "another name of adamw_8bit"),
+        ("paged_adamw_8bit", "adamw", 8, f"adamw_8bit: {pages}"),
+        ("paged_adamw_32bit", "adamw", 32, f"AdamW: {pages}"),
+        ("lion_32bit", "lion", 32, "one moment instead of two; try a third of AdamW's rate"),
+        ("lion_8bit", "lion", 8, "the same at a quarter of its state"),
+        ("paged_lion_8bit", "lion", 8, f"lion_8bit: {pages}"),
+        ("paged_lion_32bit", "lion", 32, f"lion_32bit: {pages}"),
+        ("ademamix", "ademamix", 32, "long runs: a second, slower first moment remembers old gradients"),
+        ("ademamix_8bit", "ademamix", 8, "the same at a quarter of its state"),
+        ("paged_ademamix_8bit", "ademamix", 8, f"ademamix_8bit: {pages}"),
+        ("paged_ademamix_32bit", "ademamix", 32, f"ademamix: {pages}"),
+        ("rmsprop_bnb", "rmsprop", 32, "rmsprop, by bitsandbytes"),
+        ("rmsprop_bnb_32bit", "rmsprop", 32, "another name of rmsprop_bnb"),
+        ("rmsprop_bnb_8bit", "rmsprop", 8, "the same at a quarter of its state"),
+    ]
     moments = {"adamw": 2, "lion": 1, "ademamix": 3, "rmsprop": 1}
-    for name, family, bits, paged in names:
+    for name, family, bits, when in names:
         each = 4.0 if bits == 32 else 1 + 4 / BLOCK
-        when = about[family][bits == 32] + ("; a full GPU pages its state out instead of failing" if paged else "")
-        yield Optimizer(name, family, moments[family] * each, when, bits, paged)
+        yield Optimizer(name, family, moments[family] * each, when, bits, paged=name.startswith("paged_"))
 
 
-OPTIMIZERS: Mapping[str, Optimizer] = {
-    o.name: o
-    for o in (
-        Optimizer("adamw_torch", "adamw", 8, "the default; everything else is compared with it"),
-        Optimizer("adamw_torch_fused", "adamw", 8, "the same in one kernel: faster with many small tensors"),
-        Optimizer("adafactor", "adafactor", 0, "full fine-tuning when AdamW's state does not fit"),
-        Optimizer("sgd", "sgd", 0, "least memory; needs a far larger rate. momentum keeps 4 bytes more"),
-        Optimizer("rmsprop", "rmsprop", 4, "one moment; noisy objectives"),
-        Optimizer("adagrad", "adagrad", 4, "sparse gradients; its rate only ever falls"),
-        Optimizer("muon", "muon", 4, "full fine-tuning: matrices by orthogonalised momentum, the rest (8 bytes) by AdamW"),
-        *_bitsandbytes(),
-    )
-}
+_ALL = (
+    Optimizer("adamw_torch", "adamw", 8, "the default; everything else is compared with it"),
+    Optimizer("adamw_torch_fused", "adamw", 8, "the same in one kernel: faster with many small tensors"),
+    Optimizer("adafactor", "adafactor", 0, "full fine-tuning when AdamW's state does not fit"),
+    Optimizer("muon", "muon", 4, "full fine-tuning: matrices by orthogonalised momentum, the rest (8 bytes) by AdamW"),
+    Optimizer("rmsprop", "rmsprop", 4, "one moment; noisy objectives"),
+    *_bitsandbytes(),
+    Optimizer("adagrad", "adagrad", 4, "sparse gradients; its rate only ever falls"),
+    Optimizer("sgd", "sgd", 0, "least memory (momentum: 4 bytes); needs a far larger rate"),
+)
+_FAMILIES = tuple(dict.fromkeys(o.family for o in _ALL))
+OPTIMIZERS: Mapping[str, Optimizer] = {o.name: o for o in sorted(_ALL, key=lambda o: _FAMILIES.index(o.family))}
 
 # Names of TrainingArguments that whet cannot offer: what each would need.
 ELSEWHERE = {
