@@ -285,7 +285,8 @@ def _config(folder: Path) -> LoraConfig:
     with _said_plainly(str(folder), "Name a LoRA adapter in PEFT's format"):
         config = PeftConfig.from_pretrained(str(folder))
     if not isinstance(config, LoraConfig):
-        what = f"it is an adapter of type {config.peft_type}, and only LoRA can be read"
+        kind = str(config.peft_type).rsplit(".", 1)[-1]
+        what = f"it is an adapter of type {kind}, and only LoRA can be read"
         raise ModelError(Problem(str(folder), what, "Merge it into the base with PEFT first"))
     if str(config.init_lora_weights).lower().startswith(FOREIGN_INITS):
         what = f"it stands on a base that its init ({config.init_lora_weights}) changed, not on the base itself"
@@ -327,8 +328,9 @@ def _said_plainly(where: str, do: str) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PEFT still asks the model by its old names
         warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")  # a part trained alone is saved and merged so
+        warnings.filterwarnings("error", "Unexpected keyword arguments")  # of a newer PEFT; it would pass over them
         try:
             yield
-        except (ValueError, TypeError, RuntimeError, KeyError) as error:
+        except (ValueError, TypeError, RuntimeError, KeyError, UserWarning) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise ModelError(Problem(where, " ".join(map(str.strip, lines[:2])), do)) from error

@@ -21,7 +21,7 @@ from whet.engine.checkpoint import Checkpoints, State, Validation
 from whet.engine.course import Course
 from whet.engine.layout import Layout, choose_layout
 from whet.engine.loss import summed_loss
-from whet.engine.model import device, trained_weights
+from whet.engine.model import device, parameter_counts, trained_weights
 from whet.engine.optim import build_optimizer, learning_rate
 from whet.engine.timetable import Timetable
 from whet.errors import Interrupted, Problem, RunError
@@ -85,10 +85,9 @@ def train(model: torch.nn.Module, course: Course, progress: Progress) -> State:
 
 def summary(model: torch.nn.Module, state: State, timetable: Timetable) -> dict[str, object]:
     """What the manifest keeps of a finished training."""
-    counts = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    trainable = sum(n for n, trains in counts if trains)
+    trainable, all_ = parameter_counts(model)
     return {
-        "method": "lora" if trainable < sum(n for n, _ in counts) else "full", "parameters": sum(n for n, _ in counts),
+        "method": "lora" if trainable < all_ else "full", "parameters": all_,
         "trainable_parameters": trainable, "steps": state.step, "epochs": state.step / timetable.steps_per_epoch,
         "best_step": state.chosen.step, "best_validation_nll": state.chosen.nll,
         "seconds": round(state.seconds, 1), "tokens": state.tokens,
