@@ -49,7 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
     verb("evaluate", "calibrate, measure on the test split, compare with the baselines", given, _out, _stage, _set, _json)
     verb("predict", "label every sentence of documents", run, _documents, _output, _json)
     verb("report", "write report.html", given, _out, _stage, _set, _json)
-    verb("eject", "write the training as a plain script on TRL, its rows beside it", recipe, _script, _same_order, _set, _json)
+    verb("eject", "write the training as a plain script on TRL, its rows beside it",
+         recipe, _script, _same_order, _stage, _set, _json)  # fmt: skip
     verb("run", "the whole way: prepare, train, evaluate, report", recipe, _out, _stage, _set, _json)
     verb("info", "list what a recipe can choose from, and when to choose which", _topic, _json)
     return parser

@@ -141,7 +141,7 @@ def report(args: Namespace) -> int:
 
 def eject(args: Namespace) -> int:
     """Writes a script on TRL and says what it does otherwise."""
-    recipe = load(args.recipe, args.overrides)
+    recipe = pick(load_series(args.recipe, args.overrides), args.stage, args.recipe.name)
     path = args.output or Path(f"{recipe.name.replace('/', '-')}_trl.py")
     made = stages.eject(recipe, path, same_order=args.same_order)
     talk = console(sys.stderr)
