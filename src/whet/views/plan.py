@@ -19,7 +19,7 @@ def plan_summary(plan: Plan) -> Group:
     unit = "example" if plan.rows == plan.examples["train"] else "row"
     if unit == "row":
         facts.add_row("rows", f"{plan.rows:,}, cut out of the training texts")
-    passes = f"{count(plan.steps_per_epoch, 'step')} an epoch, {plan.epochs:.3g} epochs"
+    passes = f"{count(plan.steps_per_epoch, 'step')} an epoch, {plan.epochs:.3g} epoch{'' if plan.epochs == 1 else 's'}"
     facts.add_row("steps", f"{plan.steps:,} of {count(plan.step_size, unit)}: {passes}")
     facts.add_row("warm-up", count(plan.warmup_steps, "step") if plan.warmup_steps else "none")
     facts.add_row("tokens", _tokens(plan.tokens))

@@ -1,0 +1,118 @@
+"""The plan is the run: its steps, tokens and rates are those that training then makes; and it needs no torch."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from engine_parts import recipe, write_table
+from rich.console import Console
+
+from whet import stages
+from whet.budget.plan import Plan, build_plan
+from whet.recipe import Recipe
+from whet.sections import Train
+from whet.views.plan import plan_summary
+
+LENGTHS = [(10 + i, 2) for i in range(20)]
+
+
+def plan(**train: object) -> Plan:
+    settings = Train.model_validate({"per_device_train_batch_size": 4, "num_train_epochs": 1, **train})
+    return build_plan({"train": 20}, LENGTHS, lambda step: range(4 * step % 20, 4 * step % 20 + 4), settings)
+
+
+def shown(planned: Plan) -> str:
+    file = io.StringIO()
+    Console(file=file, width=80).print(plan_summary(planned))
+    return file.getvalue()
+
+
+def test_tokens_are_counted_with_each_micro_batch_padded_to_its_longest() -> None:
+    found = plan().tokens
+    assert (found.real, found.answer, found.is_estimate) == (sum(n for n, _ in LENGTHS), 40, False)
+    assert found.padded == 4 * (13 + 17 + 21 + 25 + 29)
+    assert plan(packing=True).tokens.padded == found.real
+
+
+def test_a_long_run_is_estimated_from_a_share_of_its_steps() -> None:
+    found = plan(num_train_epochs=1001).tokens
+    assert found.is_estimate and found.real == pytest.approx(1001 * 390, rel=0.01)
+    assert "about" in shown(plan(num_train_epochs=1001)) and "about" not in shown(plan())
+
+
+def test_rates_are_at_most_a_thousand_with_the_first_and_the_last() -> None:
+    found = plan(num_train_epochs=1000, warmup_ratio=0.1)
+    assert found.steps == 5000 and len(found.rates) == 1000 and found.warmup_steps == 500
+    assert found.rates[0][0] == 1 and found.rates[-1][0] == 5000
+    assert [s for s, _ in plan(max_steps=3).rates] == [1, 2, 3] and len(plan(max_steps=1).rates) == 1
+
+
+@pytest.mark.parametrize(
+    ("train", "says"),
+    [
+        ({"warmup_steps": 9}, "climbs for 9 steps, and the run has 5"),
+        (
+            {"lr_scheduler_type": "cosine", "lr_scheduler_kwargs": {"num_cycles": 1.25}, "max_steps": 5},
+            "1 of 5 steps have a rate",
+        ),
+        (
+            {"lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs": {"num_decay_steps": 8}, "warmup_steps": 1},
+            "num_decay_steps = 8, and 4 steps follow warm-up",
+        ),
+    ],
+)
+def test_what_will_surprise_is_said(train: dict[str, object], says: str) -> None:
+    found = plan(**train)
+    assert len(found.warnings) == 1 and says in found.warnings[0] and plan().warnings == ()
+    assert says in " ".join(shown(found).split())
+
+
+def test_the_summary_stands_within_80_columns() -> None:
+    text = shown(plan(warmup_ratio=0.2))
+    assert max(map(len, text.splitlines())) <= 80
+    said = [" ".join(line.split()) for line in text.splitlines()]
+    assert said[:3] == ["examples train 20", "steps 5 of 4 examples: 5 steps an epoch, 1 epoch", "warm-up 1 step"]
+    assert "390, 40 of them learned, 420 with padding (8% more)" in text
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, tiny_base: Path) -> Recipe:
+    train = {"warmup_ratio": 0.2, "lr_scheduler_type": "cosine", "per_device_train_batch_size": 4}
+    return recipe(
+        write_table(tmp_path / "t.csv", 60), tiny_base, train={**train, "num_train_epochs": 1.5, "learning_rate": 1e-3}
+    )
+
+
+def test_the_run_is_as_it_was_planned(tiny: Recipe, tmp_path: Path) -> None:
+    planned = stages.plan(tiny)
+    made = stages.train(stages.prepare(tiny, tmp_path / "run"))
+    lines = made.read_lines("metrics.jsonl")
+    assert planned.steps == len(lines) == made.manifest["training"]["steps"]
+    assert planned.epochs == made.manifest["training"]["epochs"]
+    assert planned.rates == tuple((line["step"], line["lr"]) for line in lines)
+    assert planned.tokens.answer == lines[-1]["tokens"]
+    assert planned.examples == {name: split["n"] for name, split in made.manifest["dataset"]["splits"].items()}
+
+
+def test_balanced_sampling_is_planned_as_it_is_drawn(tiny: Recipe, tmp_path: Path) -> None:
+    changed = tiny.model_copy(update={"train": tiny.train.model_copy(update={"class_balance": "sampling", "max_steps": 4})})
+    lines = stages.train(stages.prepare(changed, tmp_path / "run")).read_lines("metrics.jsonl")
+    assert stages.plan(changed).tokens.answer == lines[-1]["tokens"]
+
+
+def test_the_command_prints_one_object_and_loads_no_torch(tiny: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(tiny.dump(), "utf-8")
+    command = [sys.executable, "-X", "importtime", "-m", "whet", "plan", str(tmp_path / "r.toml"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {"steps", "epochs", "tokens", "learning_rate"} <= found.keys()
+    assert found["learning_rate"][0] == {"step": 1, "lr": found["learning_rate"][0]["lr"]} and found["steps"] > 1
+    loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    assert "whet" in loaded and not loaded & {"torch", "transformers", "peft"}
+    assert not (tmp_path / "runs").exists()
