@@ -60,6 +60,19 @@ def test_an_empty_target_is_dropped_and_the_word_none_is_a_target() -> None:
     ]
 
 
+def test_rows_may_bring_their_own_instruction() -> None:
+    rows = [("Sort.", "b a", "a b"), ("Greet me.", "", "Hi."), (" ", "c", "d"), (None, "", "e"), ("Say.", "f", "")]
+    read = table(*rows, columns=("do", "text", "answer"))
+    made = to_examples(read, input=["text"], target="answer", instruction="do", fallback="Read.", kind="generate")
+    assert [(e.instruction, e.text) for e in made.examples] == [("Sort.", "Sort.\nb a"), ("Greet me.", "Greet me."), (None, "c")]
+    assert [(d.reason, d.origin.row) for d in made.drops] == [("empty_input", 5), ("empty_target", 6)]
+    made = to_examples(read, input=["text"], target="answer", instruction="do", kind="generate")
+    assert [(d.reason, d.origin.row) for d in made.drops] == [
+        ("empty_instruction", 4), ("empty_instruction", 5), ("empty_target", 6)
+    ]  # fmt: skip
+    assert [Example.from_json(e.to_json()) for e in made.examples] == made.examples
+
+
 def test_no_row_is_lost() -> None:
     read = table(("a", "x"), ("", "x"), ("b", ""), ("c", "y"))
     read = Table(read.source, read.columns, read.rows, (bad_row("talks.csv", 9, 9, "ragged"),), ("a note",))

@@ -91,6 +91,29 @@ def test_tasks_that_make_no_sense(tmp_path: Path, text: str, said: str) -> None:
     assert any(said in p for p in problems(tmp_path, GOOD.replace('labels = ["no", "yes"]', text)))
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[task]\nkind = "text"\n[data]\npath = "a.txt"\ntarget = "x"\ninstruction = "y"', "target, instruction: kind = \"text\" answers"),
+        ('[task]\nkind = "text"\nlabels = ["a", "b"]\n[data]\npath = "a.txt"', 'labels belong to kind = "classify"'),
+        ('[task]\nkind = "text"\ninstruction = "Read."\n[data]\npath = "a.txt"', "reads plain text, without one"),
+        ('[task]\nkind = "generate"\ninstruction = "x"\n[data]\npath = "a.csv"\ninput = "a"\ntarget = "b"\nmix_path = "m.json"',
+         'mix_path: that belongs to kind = "text"'),
+        ('[task]\nkind = "generate"\n[data]\npath = "a.csv"', "[data] target: this key is missing"),
+    ],
+)  # fmt: skip
+def test_keys_of_another_kind_of_task_are_refused(tmp_path: Path, text: str, said: str) -> None:
+    assert any(said in p for p in problems(tmp_path, f'name = "x"\n{text}\n'))
+
+
+def test_what_a_kind_of_task_can_do_without(tmp_path: Path) -> None:
+    rows = 'name = "x"\n[task]\nkind = "generate"\n[data]\npath = "a.json"\ninput = "i"\ntarget = "o"\ninstruction = "do"\n'
+    assert load(write(tmp_path, rows)).task.instruction == ""
+    text = 'name = "x"\n[task]\nkind = "text"\ninstruction = "Do it."\n[data]\npath = "a.txt"\nmix_path = "m.json"\n'
+    recipe = load(write(tmp_path, text))
+    assert recipe.data.mix_path == str(tmp_path / "m.json") and recipe.data.target is None
+
+
 def test_label_names_must_lead_to_labels(tmp_path: Path) -> None:
     assert "[data.label_names] leads to maybe" in problems(tmp_path, GOOD + '[data.label_names]\n"1" = "maybe"\n')[0]
 

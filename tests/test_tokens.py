@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,29 @@ def test_dropped_and_cut_rows_are_listed(whetstone: tokenizers.Tokens) -> None:
 def test_a_label_that_does_not_fit_is_an_error(whetstone: tokenizers.Tokens) -> None:
     with pytest.raises(DataError, match="an answer is never cut"):
         tokenizers.fit([example("x", target="very " * 80)], TASK, whetstone, 40, "truncate")
+
+
+@pytest.mark.parametrize("length", [8, 9, 64, None])
+def test_windows_learn_every_token_of_a_text_but_the_first_once(whetstone: tokenizers.Tokens, length: int | None) -> None:
+    text = Example("talk", {"text": "We will build 40,000 homes by 2027. " * 30}, "", None, Origin("talk.txt", 1))
+    rows = tokenizers.encode_all([text], TASK, whetstone, length)
+    whole = (*whetstone.prompt(text.text), whetstone.end)
+    assert sum((row.completion for row in rows), ()) == whole[1:] and rows[0].prompt == whole[:1]
+    limit = length or 1024
+    assert all(len(row) == limit for row in rows[:-1]) and 2 <= len(rows[-1]) <= limit
+    assert all(after.prompt == before.completion[-1:] for before, after in pairwise(rows))
+    assert [row.id for row in rows] == [f"talk:{n}" for n in range(1, len(rows) + 1)]
+
+
+def test_what_the_first_id_gives_is_not_predicted(whetstone: tokenizers.Tokens, tmp_path: Path) -> None:
+    assert whetstone.unread("We will build.") == 0, "the start token stands for no character"
+    bare = json.loads((whetstone.folder / "tokenizer.json").read_text("utf-8"))
+    bare["post_processor"] = None
+    (tmp_path / "tokenizer.json").write_text(json.dumps(bare), "utf-8")
+    for name in ("tokenizer_config.json", "config.json"):
+        (tmp_path / name).write_bytes((whetstone.folder / name).read_bytes())
+    without = tokenizers.load(str(tmp_path))
+    assert without.unread("We will build.") == len("We") == len(without.decode(without.prompt("We will build.")[:1]))
 
 
 def test_bases_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

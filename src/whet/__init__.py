@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from whet.recipe import Recipe as Recipe
     from whet.recipe import load as load
     from whet.run import Run as Run
+    from whet.series import load_series as load_series
     from whet.stages import check as check
     from whet.stages import evaluate as evaluate
     from whet.stages import plan as plan
@@ -39,6 +40,7 @@ _HOMES = {
     "whet.example": "Example Task Prediction",
     "whet.recipe": "Recipe load",
     "whet.run": "Run",
+    "whet.series": "load_series",
     "whet.stages": "check plan prepare show train evaluate predict report",  # `run` is not here: whet.run is the room of that name
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}

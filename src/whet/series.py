@@ -35,10 +35,9 @@ def load_series(path: Path, overrides: Sequence[str] = (), out: Path | None = No
     override(shared, overrides)
     recipes, problems = [], []
     for number, (name, own) in enumerate(zip(names, stages, strict=True)):
-        wanted = _merged(values, own)
+        wanted = _merged(values, {key: value for key, value in own.items() if key != "name"})
         override(wanted, overrides)
-        if "name" in shared:
-            wanted["name"] = f"{shared['name']}/{name}"
+        wanted |= {"name": f"{shared['name']}/{name}"} if "name" in shared else {}
         try:
             recipe = anchored(parse(wanted, where=path.name), path.parent)
             recipes.append(recipe if not number else _starting_from(recipe, names[number - 1], out))
