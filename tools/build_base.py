@@ -131,7 +131,7 @@ def draw(number: int, step: int) -> list[str]:
     turned = np.interp(step, *cycle.knots)
     share = np.array([a + (b - a) * turned for a, b in cycle.mix.values()])
     rng = np.random.default_rng([SEED, step] if number == 1 else [SEED, number, step])
-    return list(rng.choice(list(cycle.mix), size=ROWS, p=share / share.sum()))
+    return [str(genre) for genre in rng.choice(list(cycle.mix), size=ROWS, p=share / share.sum())]
 
 
 def build_model() -> LlamaForCausalLM:

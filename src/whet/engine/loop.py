@@ -22,7 +22,7 @@ from whet.engine.course import Course
 from whet.engine.layout import Layout, choose_layout
 from whet.engine.loss import summed_loss
 from whet.engine.model import device, parameter_counts, trained_weights
-from whet.engine.optim import build_optimizer, learning_rate
+from whet.engine.optim import build_optimizer, learning_rate, optimizer_notes
 from whet.engine.timetable import Timetable
 from whet.errors import Interrupted, Problem, RunError
 from whet.knobs.optimizers import OPTIMIZERS
@@ -54,6 +54,8 @@ def train(model: torch.nn.Module, course: Course, progress: Progress) -> State:
         model.activation_checkpointing_enable()  # type: ignore[operator]  # torch types a model's attributes as tensors
     accelerator = Accelerator(cpu=device().type == "cpu")
     model, optimizer = accelerator.prepare(model, build_optimizer(model, settings))
+    for note in optimizer_notes(settings, accelerator.device.type):
+        progress.say(note)
     checkpoints = Checkpoints(course.folder / "checkpoints")
     state = _resumed(checkpoints, model, optimizer, progress)
     bench = _Bench(model, optimizer, accelerator, course, choose_layout(model, course, accelerator.device, progress))
