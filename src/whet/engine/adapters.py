@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
 from whet.data.bases import ADAPTER_FILES
+from whet.engine.layers import bare, target_layers, whole_modules
 from whet.errors import ModelError, Problem
 from whet.sections import Lora
 
@@ -42,8 +41,8 @@ def add_adapter(model: PreTrainedModel | PeftModel, lora: Lora, seed: int) -> Pe
     """
     from peft import LoraConfig, PeftModel, get_peft_model
 
-    saved = _saved_modules(model, lora.modules_to_save)
-    targets = _targets(model, lora, saved)
+    saved = whole_modules(model, lora.modules_to_save)
+    targets = target_layers(model, lora, saved)
     _refuse_misfits(model, lora, targets)
     alpha: Any = lora.lora_alpha  # PEFT's type says int; it divides by the rank and takes any number
     init: Any = True if lora.init_lora_weights == "default" else lora.init_lora_weights
@@ -77,6 +76,8 @@ def load_adapters(model: PreTrainedModel, folders: Sequence[Path], own: Path | N
     adapted: Any = model
     for name, folder in names:
         config = _config(folder)
+        if config.use_dora:
+            _refuse_dora_on_int8(model, str(folder))
         with _said_plainly(str(folder), "Name an adapter that was trained on this base, and adapters that go together"):
             if isinstance(adapted, PeftModel):
                 adapted.add_adapter(name, config)
@@ -108,7 +109,7 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
         config |= {"r": 2 * config["r"], "lora_alpha": 2 * config["r"] * scaling, "use_rslora": False}
         config |= {"init_lora_weights": True}
     folder.mkdir(parents=True)
-    name = config["base_model_name_or_path"] or _inner(model).name_or_path
+    name = config["base_model_name_or_path"] or bare(model).name_or_path
     config |= {"inference_mode": True, "base_model_name_or_path": name}
     in_order = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
     (folder / ADAPTER_FILES[0]).write_text(json.dumps(in_order, indent=2, sort_keys=True) + "\n", "utf-8")
@@ -132,15 +133,12 @@ def adapted_layers(model: PeftModel) -> list[str]:
     """The names of the layers that the run's own adapter is on, in the base's order."""
     from peft.tuners.lora import LoraLayer
 
-    layers = _inner(model).named_modules()
+    layers = bare(model).named_modules()
     return [name for name, module in layers if isinstance(module, LoraLayer) and OWN in module.lora_A]
 
 
 def describe(model: PeftModel) -> str:
-    """A sentence that says which layers train, by the ends of their names.
-
-    It reads: `adapters of rank 16 on 14 linear layers (q_proj, k_proj, ...)`.
-    """
+    """What trains, in words: an adapter of rank 16 on 14 linear layers (q_proj, k_proj, ...)."""
     layers = adapted_layers(model)
     kinds = ", ".join(dict.fromkeys(name.rsplit(".", 1)[-1] for name in layers))
     config: Any = model.peft_config[OWN]
@@ -148,106 +146,10 @@ def describe(model: PeftModel) -> str:
     return f"an adapter of rank {config.r} on {len(layers)} linear layers ({kinds}){whole}"
 
 
-def linear_layers(model: torch.nn.Module) -> list[str]:
-    """The names of all linear layers but the output head, in order: what "all-linear" means."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-    from peft.utils.other import AuxiliaryTrainingWrapper
-
-    inner, found, inside = _inner(model), [], "\0"
-    head = inner.get_output_embeddings()
-    for name, module in inner.named_modules():
-        if name.startswith(inside):
-            continue
-        if isinstance(module, (BaseTunerLayer, AuxiliaryTrainingWrapper)):
-            inside = name + "."
-        if module is head:
-            continue
-        is_tuned = isinstance(module, BaseTunerLayer) and isinstance(module.get_base_layer(), (torch.nn.Linear, Conv1D))
-        if is_tuned or isinstance(module, (torch.nn.Linear, Conv1D)):
-            found.append(name)
-    return found
-
-
-def is_named(name: str, pattern: str) -> bool:
-    """Whether the pattern is the module's name, or whole parts of it in a row.
-
-    Example:
-        >>> [is_named("model.layers.11.mlp.up_proj", p) for p in ("up_proj", "layers.11", "mlp", "layers.1", "proj")]
-        [True, True, True, False, False]
-    """
-    return f".{pattern}." in f".{name}."
-
-
-def _targets(model: torch.nn.Module, lora: Lora, saved: Sequence[str]) -> list[str]:
-    """The full names of the layers that get an adapter."""
-    linear = linear_layers(model)
-    ends = ", ".join(dict.fromkeys(n.rsplit(".", 1)[-1] for n in linear))
-    known = f'Linear layers here: {ends}; or write "all-linear". The head gets none; modules_to_save trains it whole'
-    wanted = lora.target_modules
-    if wanted == "all-linear":
-        found = linear
-    elif isinstance(wanted, str):
-        found = [n for n in linear if is_named(n, wanted) or _matches(wanted, n)]
-    else:
-        found = _all_named(linear, wanted, "target_modules", known)
-    if not found:
-        raise ModelError(Problem("[lora] target_modules", f"{wanted!r} is the name of no linear layer", known))
-    excluded = _all_named(found, lora.exclude_modules, "exclude_modules", known)
-    numbers = {n: int(m[1]) for n in found if (m := re.search(r"\.(\d+)\.", f".{n}."))}
-    if unknown := sorted(set(lora.layers_to_transform) - set(numbers.values())):
-        have = ", ".join(map(str, sorted(set(numbers.values()))))
-        what = f"there is no layer {', '.join(map(str, unknown))} among those chosen"
-        raise ModelError(Problem("[lora] layers_to_transform", what, f"Layers here: {have}"))
-    kept = [
-        n for n in found
-        if n not in excluded
-        and (not lora.layers_to_transform or numbers.get(n) in lora.layers_to_transform)
-        and not any(f"{n}.".startswith(f"{whole}.") for whole in saved)
-    ]  # fmt: skip
-    if not kept:
-        what = "nothing is left to train: every layer is excluded"
-        raise ModelError(Problem("[lora] exclude_modules", what, "Exclude less"))
-    return kept
-
-
-def _matches(pattern: str, name: str) -> bool:
-    """Whether the whole name is what this regular expression describes, as in PEFT."""
-    try:
-        return re.fullmatch(pattern, name) is not None
-    except re.error as error:
-        what = f"{pattern!r} is no regular expression: {error}"
-        raise ModelError(Problem("[lora] target_modules", what, "Write a list of names, or mend it")) from None
-
-
-def _all_named(names: Sequence[str], patterns: Sequence[str], key: str, known: str) -> list[str]:
-    """Those of the names that a pattern leads to; each pattern must lead to one (PEFT would pass over it in silence)."""
-    strays = [p for p in patterns if not any(is_named(n, p) for n in names)]
-    if strays:
-        what = f"{', '.join(map(repr, strays))} is the name of no linear layer"
-        raise ModelError(Problem(f"[lora] {key}", what, known))
-    return [n for n in names if any(is_named(n, p) for p in patterns)]
-
-
-def _saved_modules(model: torch.nn.Module, patterns: Sequence[str]) -> list[str]:
-    """The full names of the modules that are trained whole; PEFT itself matches any name that merely ends alike."""
-    inner = _inner(model)
-    found = {p: [n for n, _ in inner.named_modules() if n == p or n.endswith(f".{p}")] for p in patterns}
-    where = "[lora] modules_to_save"
-    for pattern, names in found.items():
-        if not names:
-            have = ", ".join(dict.fromkeys(n.rsplit(".", 1)[-1] for n, _ in inner.named_modules() if n and not n[-1].isdigit()))
-            raise ModelError(Problem(where, f"there is no module {pattern!r}", f"Modules here: {have}"))
-        frozen = [n for n in names if any(not p.is_floating_point() for p in inner.get_submodule(n).parameters())]
-        if frozen:
-            what = f"{frozen[0]} is quantized, and quantized weights cannot be trained"
-            raise ModelError(Problem(where, what, "Name it in [model] llm_int8_skip_modules too"))
-    return [n for names in found.values() for n in names]
-
-
 def _refuse_misfits(model: Any, lora: Lora, targets: Sequence[str]) -> None:
     """Raises a ModelError where a setting would do something else than it says with this base."""
     below: list[Any] = list(getattr(model, "peft_config", {}).values())
-    layers = [_inner(model).get_submodule(n) for n in targets]
+    layers = [bare(model).get_submodule(n) for n in targets]
     is_exact = all(p.is_floating_point() for m in layers for p in m.parameters())
     sides = min(min(m.in_features, m.out_features) if hasattr(m, "in_features") else min(m.weight.shape) for m in layers)
     init, where = lora.init_lora_weights, "[lora] init_lora_weights"
@@ -262,6 +164,8 @@ def _refuse_misfits(model: Any, lora: Lora, targets: Sequence[str]) -> None:
         raise ModelError(Problem(where, what, "Merge it first with `whet export`, or leave it out"))
     if init == "orthogonal" and lora.r % 2:
         raise ModelError(Problem(where, f"orthogonal splits the rank in two halves, and r is {lora.r}", "Make r even"))
+    if lora.use_dora:
+        _refuse_dora_on_int8(model, "[lora] use_dora")
     if lora.use_dora and below and lora.lora_dropout:
         what = "with dropout, DoRA trains against the base alone and would not see the adapters below"
         raise ModelError(Problem("[lora] use_dora", what, "Set lora_dropout to 0, or merge them first with `whet export`"))
@@ -273,9 +177,11 @@ def _refuse_misfits(model: Any, lora: Lora, targets: Sequence[str]) -> None:
         raise ModelError(Problem("[lora] bias", "this base has no biases", "Leave it out"))
 
 
-def _inner(model: Any) -> Any:
-    """The Transformers model, inside PEFT's wrapping or bare."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+def _refuse_dora_on_int8(model: torch.nn.Module, where: str) -> None:
+    """Raises a ModelError on the CPU, where PEFT 0.21 loses an int8 layer's scale once DoRA has looked at its weights."""
+    if any(p.dtype == torch.int8 and p.device.type == "cpu" for p in model.parameters()):
+        what = "DoRA on an int8 base works on an accelerator only"
+        raise ModelError(Problem(where, what, 'Write quantize = "nf4", or leave one of them out'))
 
 
 def _config(folder: Path) -> LoraConfig:

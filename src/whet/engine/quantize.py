@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
-from whet.engine.adapters import is_named, linear_layers
+from whet.engine.layers import all_named, linear_layers
 from whet.errors import ModelError, Problem
 from whet.sections import Model
 
@@ -99,12 +99,8 @@ def _kept_whole(skeleton: PreTrainedModel) -> list[str]:
 def _skipped(skeleton: PreTrainedModel, patterns: Sequence[str]) -> list[str]:
     """The full names of the linear layers that these names (or parts of names) lead to."""
     linear, where = linear_layers(skeleton), "[model] llm_int8_skip_modules"
-    strays = [p for p in patterns if not any(is_named(n, p) for n in linear)]
-    if strays:
-        ends = ", ".join(dict.fromkeys(n.rsplit(".", 1)[-1] for n in linear))
-        what = f"{', '.join(map(repr, strays))} is the name of no linear layer"
-        raise ModelError(Problem(where, what, f"Linear layers here: {ends}; the head is skipped anyway"))
-    found = [n for n in linear if any(is_named(n, p) for p in patterns)]
+    ends = ", ".join(dict.fromkeys(n.rsplit(".", 1)[-1] for n in linear))
+    found = all_named(linear, patterns, where, f"Linear layers here: {ends}; the head is skipped anyway")
     if len(found) == len(linear):
         what = "every linear layer is skipped, so nothing would be quantized"
         raise ModelError(Problem(where, what, "Skip less, or leave quantize out"))
