@@ -120,8 +120,8 @@ def write_trained(folder: Path, labels: tuple[str, ...] = ("True", "False"), n: 
     ])  # fmt: skip
     validation = {80: 0.46, 120: 0.425, 160: 0.41, 200: 0.421, 240: 0.441}
     run.write_lines("metrics.jsonl", [
-        {"step": s, "epoch": s / 80, "loss": 0.35 + 1.4 * np.exp(-s / 30) + rng.normal(0, 0.05), "lr": 5e-4, "grad_norm": 1.0,
-         "tokens": 512 * s, "seconds": 0.4 * s, "peak_bytes": 9 * 10**8,
+        {"step": s, "epoch": s / 80, "loss": 0.35 + 1.4 * np.exp(-s / 30) + rng.normal(0, 0.05), "lr": 5e-4 * s / steps,
+         "grad_norm": 1.0, "tokens": 512 * s, "seconds": 0.4 * s, "peak_bytes": 9 * 10**8,
          **({"validation_nll": validation[s], "validation_accuracy": 0.8, "best": s == 160} if s in validation else {})}
         for s in range(1, steps + 1)
     ])  # fmt: skip
@@ -304,7 +304,13 @@ def test_figures_and_their_intervals_are_those_of_the_evaluation(folders: Path) 
         p = "< 0.001" if b["mcnemar_p"] < 0.001 else f"{b['mcnemar_p']:.3f}"
         assert f"{said} {b['wins']} {b['losses']} {p} " in read
     charts = [a["aria-label"] for a in page.having("plate")]
-    assert len(charts) == 9 and charts[0].startswith(f"Macro F1 with 95 % intervals: Tuned {evaluation['macro_f1']:.3f} ")
+    assert len(charts) == 10 and charts[0].startswith(f"Macro F1 with 95 % intervals: Tuned {evaluation['macro_f1']:.3f} ")
+
+
+def test_the_learning_rate_is_drawn_in_a_power_of_ten(folders: Path) -> None:
+    page = page_of(folders / "whole")
+    assert [a["aria-label"] for a in page.having("plate")].count("Learning rate over 240 steps") == 1
+    assert "Learning rate times 10−4, each step" in squeezed(page.read)
 
 
 def test_every_test_example_is_one_grain_and_every_mistake_one_row(folders: Path) -> None:

@@ -216,11 +216,12 @@ def _comparison_charts(evaluation: Json, kind: str) -> dict[str, str]:
 def _learning(metrics: Sequence[Json], training: Json) -> Json:
     """What is said of the learning curve: which checkpoint was kept, and how much worse the last one was."""
     scored = [m for m in metrics if _is_number(m.get("validation_nll"))]
+    drawn = {"steps": len(metrics), "power": _power(metrics)}
     if not scored:
-        return {"steps": len(metrics)}
+        return drawn
     lowest, last = min(scored, key=lambda m: m["validation_nll"]), scored[-1]
     best = next((m for m in scored if m["step"] == training.get("best_step")), lowest)
-    return {"steps": len(metrics), "best": best, "last": last, "worse": last["validation_nll"] - best["validation_nll"]}
+    return {**drawn, "best": best, "last": last, "worse": last["validation_nll"] - best["validation_nll"]}
 
 
 def _is_number(value: object) -> bool:
@@ -228,13 +229,23 @@ def _is_number(value: object) -> bool:
 
 
 def _learning_charts(metrics: Sequence[Json], training: Json) -> dict[str, str]:
-    """The learning curves: validation NLL with the kept checkpoint, and the training loss of each step."""
-    scored, losses = ([(m["step"], m[key]) for m in metrics if _is_number(m.get(key))] for key in ("validation_nll", "loss"))
+    """The learning curves: validation NLL with the kept checkpoint, the training loss and the learning rate of each step."""
+    keys = ("validation_nll", "loss", "lr")
+    scored, losses, rates = ([(m["step"], m[key]) for m in metrics if _is_number(m.get(key))] for key in keys)
     best = _learning(metrics, training).get("best", {}).get("step")
+    unit = 10 ** _power(metrics)
+    every = 1 + len(metrics) // MOST_STEPS
     return {
         "validation": charts.curve(scored, f"Validation NLL at {len(scored)} steps, lowest at step {best}", best, dots=True),
-        "loss": charts.curve(losses[:: 1 + len(losses) // MOST_STEPS], f"Training loss over {len(losses)} steps"),
+        "loss": charts.curve(losses[::every], f"Training loss over {len(losses)} steps"),
+        "rate": charts.curve([(s, r / unit) for s, r in rates[::every]], f"Learning rate over {len(rates)} steps"),
     }
+
+
+def _power(metrics: Sequence[Json]) -> int:
+    """The power of ten that the learning rates are drawn in: that of the highest of them."""
+    highest = max((m["lr"] for m in metrics if _is_number(m.get("lr"))), default=0)
+    return math.floor(math.log10(highest)) if highest > 0 else 0
 
 
 def _calibration_charts(evaluation: Json, calibration: Json, examples: Sequence[Json]) -> dict[str, str]:
