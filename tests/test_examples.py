@@ -64,7 +64,8 @@ def test_rows_may_bring_their_own_instruction() -> None:
     rows = [("Sort.", "b a", "a b"), ("Greet me.", "", "Hi."), (" ", "c", "d"), (None, "", "e"), ("Say.", "f", "")]
     read = table(*rows, columns=("do", "text", "answer"))
     made = to_examples(read, input=["text"], target="answer", instruction="do", fallback="Read.", kind="generate")
-    assert [(e.instruction, e.text) for e in made.examples] == [("Sort.", "Sort.\nb a"), ("Greet me.", "Greet me."), (None, "c")]
+    texts = [("Sort.", "Sort.\nb a"), ("Greet me.", "Greet me."), (None, "c")]
+    assert [(e.instruction, e.text) for e in made.examples] == texts
     assert [(d.reason, d.origin.row) for d in made.drops] == [("empty_input", 5), ("empty_target", 6)]
     made = to_examples(read, input=["text"], target="answer", instruction="do", kind="generate")
     assert [(d.reason, d.origin.row) for d in made.drops] == [

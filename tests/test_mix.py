@@ -36,5 +36,5 @@ def test_real_rows_bring_their_own_instruction(shared: Path) -> None:
     assert all(e.instruction and e.target and list(e.inputs) == ["input"] for e in made.examples)
     assert sum(not e.inputs["input"] for e in made.examples) > 2000, "an empty input is no reason to drop a row"
     assert {d.reason for d in made.drops} == {"empty_target"}
-    with pytest.raises(DataError, match="there is no column 'response'. Its columns are instruction, input, output"):
+    with pytest.raises(DataError, match=r"there is no column 'response'. Its columns are instruction, input, output"):
         mix.read_mix(str(table), Data(path="x", mix_target="response"), fallback="")

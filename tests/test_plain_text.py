@@ -60,13 +60,13 @@ def test_a_column_of_a_table_holds_documents_too(tmp_path: Path) -> None:
     (tmp_path / "talks.csv").write_text("speaker,text\nA,We met.\nB,\nA,They left.\n", "utf-8")
     count, examples, dropped, _ = read(tmp_path / "talks.csv", input="text", group="speaker")
     assert (count, dropped) == (3, ["empty_input"]) and [e[1] for e in examples] == ["We met.", "They left."]
-    with pytest.raises(DataError, match="no column of it is named. Name the column of texts: input under"):
+    with pytest.raises(DataError, match=r"no column of it is named. Name the column of texts: input under"):
         read(tmp_path / "talks.csv")
 
 
 def test_keys_of_tables_are_refused_with_text_files(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("A text.", "utf-8")
-    with pytest.raises(DataError, match="input and group under .* name columns, and text files have none"):
+    with pytest.raises(DataError, match=r"input and group under .* name columns, and text files have none"):
         read(tmp_path / "a.txt", input="text", group="speaker")
     with pytest.raises(DataError, match=r"no \.txt or \.md file"):
         (tmp_path / "void").mkdir()

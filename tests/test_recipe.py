@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from whet.errors import RecipeError
 from whet.knobs.old_names import OLD_NAMES
@@ -94,7 +95,8 @@ def test_tasks_that_make_no_sense(tmp_path: Path, text: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[task]\nkind = "text"\n[data]\npath = "a.txt"\ntarget = "x"\ninstruction = "y"', "target, instruction: kind = \"text\" answers"),
+        ('[task]\nkind = "text"\n[data]\npath = "a.txt"\ntarget = "x"\ninstruction = "y"',
+         'target, instruction: kind = "text" answers'),
         ('[task]\nkind = "text"\nlabels = ["a", "b"]\n[data]\npath = "a.txt"', 'labels belong to kind = "classify"'),
         ('[task]\nkind = "text"\ninstruction = "Read."\n[data]\npath = "a.txt"', "reads plain text, without one"),
         ('[task]\nkind = "generate"\ninstruction = "x"\n[data]\npath = "a.csv"\ninput = "a"\ntarget = "b"\nmix_path = "m.json"',
@@ -161,4 +163,5 @@ def test_every_field_says_what_it_is() -> None:
 
 
 def _description(section: str, key: str) -> str | None:
-    return {"": Recipe, **SECTIONS}[section].model_fields[key].description
+    sections: dict[str, type[BaseModel]] = {"": Recipe, **SECTIONS}
+    return sections[section].model_fields[key].description

@@ -33,7 +33,8 @@ RECIPE_INTRO = """\
 A recipe is one TOML file: the whole intention of a run. `whet new NAME --from TABLE` writes one to start from; this page
 lists every key. A key that is not here is an error that names the nearest one, and all errors of a file are said at once.
 
-`--set SECTION.KEY=VALUE` on the command line overrides a key through the same checks. The smallest recipe:
+`--set SECTION.KEY=VALUE` on the command line overrides a key through the same checks. A file may also list `[[stage]]` tables,
+each with a `name` and the keys that differ from the rest of the file: see [Stages](stages.md). The smallest recipe:
 
 ```toml
 name = "promise-detector"
