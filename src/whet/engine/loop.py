@@ -16,13 +16,14 @@ from typing import Any
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
 
+from whet.budget.schedule import learning_rate
 from whet.engine.batch_size import is_out_of_memory, largest_fitting, peak_bytes, release
 from whet.engine.checkpoint import Checkpoints, State, Validation
 from whet.engine.course import Course
 from whet.engine.layout import Layout, choose_layout
 from whet.engine.loss import summed_loss
 from whet.engine.model import device, parameter_counts, trained_weights
-from whet.engine.optim import build_optimizer, learning_rate, optimizer_notes
+from whet.engine.optim import build_optimizer, optimizer_notes
 from whet.engine.timetable import Timetable
 from whet.errors import Interrupted, Problem, RunError
 from whet.knobs.optimizers import OPTIMIZERS
@@ -167,7 +168,7 @@ def _micro_batch(bench: _Bench, progress: Progress) -> int:
 
     progress.start("finding the largest micro-batch that fits")
     trained = sum(p.numel() for p in bench.model.parameters() if p.requires_grad)
-    reserved = math.ceil(trained * OPTIMIZERS[train.optim].state_bytes)
+    reserved = math.ceil(trained * OPTIMIZERS[train.optim].bytes_with(train.optim_args))
     found = largest_fitting(attempt, timetable.step_size, reserved, bench.accelerator.device)
     progress.say(f"micro-batches of {found} examples, {math.ceil(timetable.step_size / found)} in a step")
     return found

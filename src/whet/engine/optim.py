@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from whet.budget.schedule import learning_rate as learning_rate  # for the loop, beside the optimizer whose rate it is
 from whet.knobs.optimizers import OPTIMIZERS, Optimizer
 from whet.sections import Train
 
