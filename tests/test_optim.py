@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from engine_parts import random_rows
+from transformers import AutoModelForCausalLM
 
+from whet.engine import loop
 from whet.engine.checkpoint import Checkpoints, State
+from whet.engine.course import Course
+from whet.engine.model import trained_weights
 from whet.engine.optim import MuonWithAdamW, build_optimizer, load_state, optimizer_notes
+from whet.engine.timetable import Timetable
 from whet.knobs.optimizers import BITSANDBYTES_FROM, ELSEWHERE, OPTIMIZERS, why_not_optimizer
+from whet.progress import Silent
 from whet.sections import Train
 
 NAMES = sorted(OPTIMIZERS)
@@ -289,6 +297,29 @@ def test_a_paged_state_is_put_back_into_paged_memory() -> None:
     with pytest.warns(UserWarning, match="not supported on CPU"):
         load_state(other, saved)
     assert torch.equal(other.state[model.hidden.weight]["state1"], optimizer.state[model.hidden.weight]["state1"])
+
+
+@pytest.mark.parametrize("optim", ["muon", "adamw_8bit", "adafactor"])
+def test_the_loop_goes_on_with_it_as_if_never_stopped(tiny_base: Path, tmp_path: Path, optim: str) -> None:
+    """Through Accelerate's wrapper, with Muon's own ratio of rates: four steps at once, and the last two after a stop."""
+    arguments = {"adam_lr_ratio": 0.5} if optim == "muon" else {}
+    train = settings(optim, max_steps=4, save_steps=2, per_device_train_batch_size=4, optim_args=arguments)
+
+    def trained(folder: Path) -> dict[str, torch.Tensor]:
+        fresh = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
+        rows = random_rows(16, seed=2)
+        loop.train(fresh, Course(rows, Timetable(16, train, seed=4), 1, lambda m: (1.0, None), folder), Silent())
+        return trained_weights(fresh)
+
+    for folder in (tmp_path / "whole", tmp_path / "stopped"):
+        folder.mkdir()
+    whole = trained(tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole" / "checkpoints" / "step-000002", tmp_path / "stopped" / "checkpoints" / "step-000002")
+    resumed = trained(tmp_path / "stopped")
+    assert all(torch.equal(weight, resumed[name]) for name, weight in whole.items())
+    for name in ("weights.safetensors", "optimizer.safetensors"):
+        ends = [tmp_path / run / "checkpoints" / "step-000004" / name for run in ("whole", "stopped")]
+        assert ends[0].read_bytes() == ends[1].read_bytes()
 
 
 # -- names and words --------------------------------------------------------------------------------------------------
