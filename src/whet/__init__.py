@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from whet.series import load_series as load_series
     from whet.stages import check as check
     from whet.stages import evaluate as evaluate
+    from whet.stages import export as export
     from whet.stages import plan as plan
     from whet.stages import predict as predict
     from whet.stages import prepare as prepare
@@ -41,7 +42,8 @@ _HOMES = {
     "whet.recipe": "Recipe load",
     "whet.run": "Run",
     "whet.series": "load_series",
-    "whet.stages": "check plan prepare show train evaluate predict report",  # `run` is not here: whet.run is the room of that name
+    # `run` is not here: whet.run is the room of that name
+    "whet.stages": "check plan prepare show train evaluate predict export report",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 

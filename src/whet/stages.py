@@ -2,7 +2,7 @@
 
 check → prepare → train → evaluate → report          run = all of them; run_series = all of them for each stage
      ↘ plan  ↘ show                 ↘ predict
-     ↘ eject
+     ↘ eject           ↘ export
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from whet.data import dataset, documents
 from whet.data import tokens as tokenizers
@@ -135,7 +135,7 @@ def show(run: Run, number: int, split: str = "train") -> tuple[Example, list[Sho
 
 def train(run: Run, progress: Progress | None = None) -> Run:
     """The Run with its model trained: from the newest checkpoint if there is one, to the weights of the best validation."""
-    from whet.engine import adapters, loop, model, reader
+    from whet.engine import adapters, loop, model, quantize, reader
     from whet.engine.course import build_course
 
     progress, recipe = progress or Silent(), run.recipe
@@ -149,6 +149,8 @@ def train(run: Run, progress: Progress | None = None) -> Run:
         untrained = model.load_base(recipe)
         run.update_manifest(base={"name": recipe.model.base, "sha256": model.base_hash(recipe)})
         trained = untrained
+        if recipe.model.quantize:
+            progress.say(quantize.describe(untrained))
         if recipe.lora:
             trained = adapters.add_adapter(untrained, recipe.lora, recipe.derive_seed("adapter"))
             run.update_manifest(adapter={"layers": adapters.adapted_layers(trained)})
@@ -227,6 +229,30 @@ def predict(run: Run, paths: Sequence[Path], progress: Progress | None = None) -
         for number, (passage, answer) in enumerate(zip(document.passages, answers, strict=True), 1):
             id_ = f"{document.name}:{number}"
             yield Prediction(id_, passage.text, *answer, document=document.name, start=passage.start, end=passage.end)
+
+
+def export(run: Run, folder: Path, dtype: Literal["float32", "bfloat16"] = "float32", progress: Progress | None = None) -> str:
+    """What was written to `folder`, in a sentence: the trained model as Transformers loads it, without PEFT or whet.
+
+    Args:
+        run: a trained run.
+        folder: where to; empty or new.
+        dtype: of the weights.
+
+    Raises:
+        RunError: if the folder is not empty.
+    """
+    from whet.engine import model
+
+    (progress or Silent()).start("merging" if run.has("adapter") else "copying")
+    model.export_model(run, folder, dtype)
+    merged = ", its adapters merged into the base" if run.has("adapter") else ""
+    quantize = run.recipe.model.quantize
+    what_changed = (
+        f". The run was trained and measured with its base in {quantize}; here the base is as it was before, so answers differ "
+        "by the quantization error, and probabilities are no longer those that were calibrated"
+    )
+    return f"the trained model in {dtype}{merged}{what_changed if quantize else ''}"
 
 
 def report(run: Run) -> Path:

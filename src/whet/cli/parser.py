@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     verb("report", "write report.html", given, _out, _stage, _set, _json)
     verb("eject", "write the training as a plain script on TRL, its rows beside it",
          recipe, _script, _same_order, _stage, _set, _json)  # fmt: skip
+    verb("export", "write the trained model as a plain model folder, adapters merged", run, _folder, _dtype, _json)
     verb("run", "the whole way: prepare, train, evaluate, report", recipe, _out, _stage, _set, _json)
     verb("info", "list what a recipe can choose from, and when to choose which", _topic, _json)
     return parser
@@ -120,3 +121,12 @@ def _script(p: argparse.ArgumentParser) -> None:
 
 def _same_order(p: argparse.ArgumentParser) -> None:
     p.add_argument("--same-order", action="store_true", help="take the rows in whet's order instead of TRL's own")
+
+
+def _folder(p: argparse.ArgumentParser) -> None:
+    p.add_argument("folder", type=Path, metavar="FOLDER", help="where to; empty or new")
+
+
+def _dtype(p: argparse.ArgumentParser) -> None:
+    help_ = "precision of the weights (default: float32)"
+    p.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help=help_)

@@ -151,6 +151,15 @@ def eject(args: Namespace) -> int:
     return _print_line(str(path))
 
 
+def export(args: Namespace) -> int:
+    """Writes a plain model folder and says what it is."""
+    with showing() as progress:
+        written = stages.export(Run.open(args.source), args.folder, args.dtype, progress)
+    if args.json:
+        return _print_json({"model": str(args.folder), "dtype": args.dtype, "is": written})
+    return _print_line(f"{args.folder}: {written}.")
+
+
 def run(args: Namespace) -> int:
     """The whole way, through every stage if there are some."""
     series = load_series(args.recipe, args.overrides, args.out)
