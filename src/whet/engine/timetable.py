@@ -34,6 +34,7 @@ class Timetable:
     seed: int
     lengths: Sequence[int] = field(default=(), repr=False)
     classes: Sequence[int] = field(default=(), repr=False)
+    _drawn_epochs: dict[int, NDArray[np.int64]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def step_size(self) -> int:
@@ -65,12 +66,14 @@ class Timetable:
         return [rows[i : i + size] for i in range(0, len(rows), size)]
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        """The examples of one epoch, in order."""
-        rng = np.random.default_rng([self.seed, epoch])
-        drawn = self._drawn(rng)
-        if self.train.train_sampling_strategy == "group_by_length":
-            return self._by_length(drawn, rng)
-        return drawn
+        """The examples of one epoch, in order; the last one asked for is kept."""
+        if epoch not in self._drawn_epochs:
+            rng = np.random.default_rng([self.seed, epoch])
+            drawn = self._drawn(rng)
+            is_grouped = self.train.train_sampling_strategy == "group_by_length"
+            self._drawn_epochs.clear()
+            self._drawn_epochs[epoch] = self._by_length(drawn, rng) if is_grouped else drawn
+        return self._drawn_epochs[epoch]
 
     def _drawn(self, rng: np.random.Generator) -> NDArray[np.int64]:
         if self.train.class_balance == "sampling":
