@@ -10,8 +10,10 @@ from engine_parts import LABELS, recipe
 
 from whet.data import tokens as tokenizers
 from whet.engine.reader import Reader
-from whet.evaluation import _demonstrations, _verdict
+from whet.evaluation import _demonstrations, _text_verdict, _verdict
 from whet.example import Example, Origin, Task
+from whet.measure.compare import paired_difference
+from whet.measure.perplexity import Sizes, text_statistics
 
 
 def answers(accuracy: float, n: int = 400) -> tuple[np.ndarray, np.ndarray]:
@@ -54,3 +56,20 @@ def test_demonstrations_take_the_labels_in_turn_and_fit(tmp_path: Path) -> None:
     assert [e.target for e in shown] == ["False", "True", "False", "True"]
     assert shown == _demonstrations(wanted, train, reader, [example(99, "short", "True")]), "seeded"
     assert len(_demonstrations(wanted, train, reader, [example(99, "long " * 470, "True")])) < 4, "the prompt must fit"
+
+
+@pytest.mark.parametrize(
+    ("factor", "begins"),
+    [
+        (0.9, "It learned the text: perplexity 14.88 against 20.09 for the base before training (difference -0.3"),
+        (1.1, "It reads such text worse than before: perplexity"),
+        (None, "Training makes no sure difference: perplexity"),
+    ],
+)
+def test_the_verdict_on_text_says_whether_it_was_learned(factor: float | None, begins: str) -> None:
+    sizes = Sizes.of([(n, 4 * n, 4 * n) for n in (50, 80, 120, 90, 60, 70, 100, 40)])
+    before = 3.0 * sizes.tokens
+    now = before * (factor if factor is not None else np.resize([0.9, 1.1], 8))
+    one, other = (text_statistics(nats, sizes)["nats_per_token"] for nats in (now, before))
+    said = _text_verdict(paired_difference(one, other, 8, seed=1), now, before, sizes)
+    assert said.startswith(begins), said

@@ -120,3 +120,21 @@ def test_many_labels_stay_within_memory_and_right(model: torch.nn.Module) -> Non
     some = [0, 7, 150, 299]
     found = infer.label_scores(model, rows, labels, 1, 32)[:, some]
     np.testing.assert_allclose(found, infer.label_scores(model, rows, [labels[i] for i in some], 1, 1), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("batch_size", "at_a_time"), [(1, 4096), (12, 4096), (12, 9), (5, 2)])
+def test_nats_of_answers_are_each_rows_own(
+    model: torch.nn.Module, monkeypatch: pytest.MonkeyPatch, batch_size: int, at_a_time: int
+) -> None:
+    """However many are scored at a time: fewer than a batch where their answers are long."""
+    rows = random_rows(12, seed=3)
+    with torch.inference_mode():
+        logs = [model(input_ids=torch.tensor([[*r.prompt, *r.completion]])).logits[0].double().log_softmax(-1) for r in rows]
+    alone = [
+        -sum(float(found[len(r.prompt) - 1 + k, t]) for k, t in enumerate(r.completion))
+        for found, r in zip(logs, rows, strict=True)
+    ]
+    monkeypatch.setattr(infer, "SCORED_TOKENS", at_a_time)
+    done: list[int] = []
+    np.testing.assert_allclose(infer.answer_nats(model, rows, 1, batch_size, done.append), alone, rtol=0, atol=1e-4)
+    assert sum(done) == 12 and max(done) <= batch_size and (at_a_time > 9 or max(done) < batch_size)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +26,7 @@ from whet.measure.generation import generation_statistics, measure_generation
 from whet.measure.inputs import FloatArray, IntArray
 from whet.measure.intervals import bootstrap
 from whet.measure.metrics import measure, statistics
+from whet.measure.perplexity import Sizes, measure_text, text_statistics
 from whet.measure.reliability import reliability
 from whet.run import Run
 from whet.views import report, wording
@@ -155,6 +158,35 @@ def write_generate(folder: Path, n: int = 40) -> Run:
     return run
 
 
+def write_text(folder: Path, n: int = 12) -> Run:
+    """A finished run of a `text` task: documents with their nats before and after."""
+    rng = np.random.default_rng(6)
+    run = write_trained(folder)
+    recipe = RECIPE.replace('"classify"', '"text"').replace('labels = ["True", "False"]\n', "")
+    run.write_text("recipe.toml", re.sub(r'instruction = """.*?"""\n', "", recipe, flags=re.DOTALL))
+    manifest = run.manifest
+    for split in manifest["dataset"]["splits"].values():
+        del split["labels"]
+    run.write_json("manifest.json", manifest)
+    sizes = Sizes.of([(int(t), 4 * int(t), 4 * int(t) + 3) for t in rng.integers(100, 900, n)])
+    before = sizes.tokens * rng.uniform(3.2, 3.8, n)
+    after = before - 0.4 * sizes.tokens
+    run.write_lines("predictions.jsonl", [
+        {"id": f"talks/{i}{EVIL if not i else ''}.txt", "tokens": int(sizes.tokens[i]), "characters": int(sizes.characters[i]),
+         "nats": float(after[i]), "origin": {"source": f"{i}.txt", "row": 1}, "group": None,
+         "baselines": {"zero_shot": float(before[i])}}
+        for i in range(n)
+    ])  # fmt: skip
+    found = bootstrap(text_statistics(after, sizes), n, seed=1, resamples=100)
+    run.write_json("evaluation.json", {
+        "split": "test", **measure_text(after, sizes).to_json(),
+        "baselines": {"zero_shot": measure_text(before, sizes).to_json()},
+        "intervals": {name: interval.to_json() for name, interval in found.items()},
+        "forgetting": None, "verdict": "It learned the text: a test says so.",
+    })  # fmt: skip
+    return run
+
+
 EVIL = '</script><script>window.pwned=1</script><img src="http://evil.invalid/x" onerror="window.pwned=2">'
 HIDDEN = "pay \u202e\u2066\u200b\ufeff\x1b[31m\x00\u2028\u3164 attention"
 
@@ -246,9 +278,10 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run folders `whole`, `nasty`, `trained`, `generate`, each with its report.html."""
+    """Run folders `whole`, `nasty`, `trained`, `generate`, `text`, each with its report.html."""
     root = tmp_path_factory.mktemp("runs")
-    for name, write in {"whole": write_run, "nasty": write_nasty, "trained": write_trained, "generate": write_generate}.items():
+    kinds = {"whole": write_run, "nasty": write_nasty, "trained": write_trained, "generate": write_generate, "text": write_text}
+    for name, write in kinds.items():
         (root / name / "report.html").write_text(report.render(write(root / name).path), "utf-8")
     return root
 
@@ -261,7 +294,7 @@ def squeezed(text: str) -> str:
     return " ".join(text.split())
 
 
-@pytest.mark.parametrize("name", ["whole", "nasty", "trained", "generate"])
+@pytest.mark.parametrize("name", ["whole", "nasty", "trained", "generate", "text"])
 def test_page_needs_nothing_and_allows_nothing_else(folders: Path, name: str) -> None:
     page = page_of(folders / name)
     addresses = [a[key] for _, a in page.elements for key in ("src", "href", "action", "data", "xlink:href") if key in a]
@@ -358,6 +391,23 @@ def test_report_of_a_generate_task_shows_answers_and_no_labels(folders: Path) ->
     assert read.count("✗ it wrote") == 14 and read.count("✓ it wrote the same") == 26
     assert read.index("✓ it wrote the same") > read.rindex("✗ it wrote")
     assert "Forgetting was not measured." in read
+    assert not page.having("grain") and not page.having("confusion") and not page.having("label")
+
+
+def test_report_of_plain_text_shows_documents_and_no_examples(folders: Path) -> None:
+    page = page_of(folders / "text")
+    evaluation = Run(folders / "text").read_json("evaluation.json")
+    documents = Run(folders / "text").read_lines("predictions.jsonl")
+    read = squeezed(page.read)
+    assert f"Perplexity lower is better {evaluation['perplexity']:.3f}" in read and "12 test documents" in read
+    assert f"vs {evaluation['baselines']['zero_shot']['nats_per_token']:.3f} Base, zero-shot" in read
+    hardest = max(documents, key=lambda d: d["nats"] / d["tokens"])
+    shown = read[read.index("before training") :]
+    assert all(d["id"].split("<")[0] in shown for d in documents)
+    perplexities = [math.exp(d["nats"] / d["tokens"]) for d in documents]
+    assert f"{hardest['tokens']:,} {max(perplexities):.2f}" in shown
+    assert shown.index(f"{max(perplexities):.2f}") < shown.index(f"{min(perplexities):.2f}")
+    assert "To go on with plain text: nothing is asked" in read
     assert not page.having("grain") and not page.having("confusion") and not page.having("label")
 
 
@@ -507,7 +557,7 @@ def slip_of(browser: Browser) -> str:
     return str(browser.ask("document.getElementById('slip').innerText"))
 
 
-@pytest.mark.parametrize("name", ["whole", "nasty", "trained", "generate"])
+@pytest.mark.parametrize("name", ["whole", "nasty", "trained", "generate", "text"])
 @pytest.mark.parametrize("width", [400, 1200])
 def test_page_loads_without_a_complaint_or_a_request(browser: Browser, folders: Path, name: str, width: int) -> None:
     address = (folders / name / "report.html").as_uri()

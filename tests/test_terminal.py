@@ -45,6 +45,15 @@ def test_generated_answers_have_their_own_columns() -> None:
     assert ["Exact", "match", "↑", "Token", "F1", "↑", "ROUGE-L", "↑"] in rows(text) and "McNemar" not in text
 
 
+def test_plain_text_has_its_own_columns_and_counts_documents() -> None:
+    base = {"perplexity": 48.217, "nats_per_token": 3.8757, "bits_per_character": 1.322, "intervals": {}}
+    found = {"n": 7, "perplexity": 31.2, "nats_per_token": 3.44, "bits_per_character": 1.17, "baselines": {"zero_shot": base},
+             "intervals": {"perplexity": [28.0, 35.5]}}  # fmt: skip
+    text = shown(terminal.evaluation_table(found))
+    assert "7 documents of the test split" in text and "Perplexity ↓" in text and "28.00–35.50" in text
+    assert ["Base,", "zero-shot", "48.217", "3.876", "1.322"] in rows(text) and "McNemar" not in text
+
+
 def test_dropped_rows_are_counted_by_reason() -> None:
     dataset = {"read": 1611, "kept": 1484, "dropped": {"conflict": 14, "duplicate": 112, "\x1b[2J": 1},
                "splits": {"train": {"n": 1036}, "test": {"n": 300}}, "notes": ["[red]4 labels[/red]"]}  # fmt: skip
