@@ -13,7 +13,7 @@ from engine_parts import OBJECTS, SUBJECTS, VERBS, write_table
 from whet import stages
 from whet.base.promises import shipped
 from whet.cli import main
-from whet.errors import RecipeError, RunError, UserError
+from whet.errors import DataError, RecipeError, RunError, UserError
 from whet.recipe import Recipe, load
 from whet.run import Run
 from whet.series import load_series, pick, run_folder, stage_name
@@ -246,11 +246,18 @@ def test_a_run_on_text_answers_nothing(climbed: Path) -> None:
         list(stages.predict(Run.open(climbed / "out" / "read"), [climbed / "talks" / "0.txt"]))
 
 
+def test_a_document_brings_no_instruction_of_its_own(climbed: Path) -> None:
+    with pytest.raises(DataError, match=r"a document brings none\. Give the recipe a \[task\] instruction too"):
+        list(stages.predict(Run.open(climbed / "out" / "follow"), [climbed / "talks" / "0.txt"]))
+
+
 def test_the_report_and_the_terminal_show_text(climbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = (climbed / "out" / "read" / "report.html").read_text("utf-8")
     found = Run.open(climbed / "out" / "read").read_json("evaluation.json")
     assert "Perplexity" in page and "Document by document" in page and "talks/" in page and "test documents" in page
     assert f"{found['nats_per_token']:.3f}" in page and "nothing is asked" in page
+    spare = Run.open(climbed / "out" / "read").manifest["dataset"]["dropped"]["not_drawn"]
+    assert f"kept; the mix had {spare} rows more than were drawn." in page, "those that are not needed are not lost"
     assert main(["evaluate", str(climbed / "out" / "read")]) == 0
     said = capsys.readouterr().out
     assert "Perplexity ↓" in said and "documents of the test split" in said and f"{found['nats_per_token']:.3f}" in said

@@ -21,7 +21,7 @@ class Task(BaseModel):
     )
     instruction: str = Field(
         "",
-        description="what to do, in words; it comes first in every prompt. Not needed where rows bring their own, or for `text`",
+        description="what to do, in words, first in every prompt; not needed where rows bring their own, or for `text`",
     )
     labels: tuple[str, ...] = Field((), description="the answers a `classify` task chooses from, in a fixed order")
 

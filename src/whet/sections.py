@@ -79,7 +79,8 @@ class Model(Section):
     )
     dtype: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="precision of the weights that are not quantized; bfloat16 halves them, and full training in it loses small updates",
+        description="precision of the weights that are not quantized; bfloat16 halves them, and full training in it "
+        "loses small updates",
     )
     quantize: Literal["int8", "nf4", "fp4"] | None = Field(
         None,
@@ -136,7 +137,8 @@ class Train(Section):
     learning_rate: float = Field(5e-4, description="its peak", gt=0)
     weight_decay: float = Field(
         0.0,
-        description="decay of matrices, never of norms and biases; decoupled from the gradient, but for sgd, rmsprop and adagrad",
+        description="decay of matrices, never of norms and biases; decoupled from the gradient, but for sgd, "
+        "rmsprop and adagrad",
         ge=0,
     )
     adam_beta1: float = Field(0.9, description="first-moment decay of Adam-like optimizers", ge=0, lt=1)

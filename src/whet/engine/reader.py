@@ -105,11 +105,14 @@ def read_passages(
     """(label, probability, probability per label) of each passage; for `generate` (answer, None, {}).
 
     Raises:
-        DataError: if the task reads several columns, of which a passage is none.
+        DataError: if the task reads several columns, or an instruction of each row: a passage has neither.
     """
     if len(recipe.data.input) != 1:
         what = f"the task reads {len(recipe.data.input)} columns ({', '.join(recipe.data.input)}), and a document is one text"
         raise DataError(Problem("predict", what, "Train a task with one input to read documents"))
+    if recipe.data.instruction and not reader.task.instruction:
+        what = "each row brought its own instruction, and a document brings none"
+        raise DataError(Problem("predict", what, "Give the recipe a [task] instruction too, and train with it"))
     if not passages:
         return []
     prompts = [plain.prompt(reader.task, {recipe.data.input[0]: passage}) for passage in passages]
