@@ -20,6 +20,7 @@ from whet.recipe import Recipe
 from whet.run import write_atomically
 from whet.sections import EMBEDDED_BASE
 from whet.views import trl_script
+from whet.views.trl_settings import differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,22 @@ def write_script(recipe: Recipe, made: Dataset, path: Path, *, same_order: bool)
         recipe=recipe, folder=data.name, base_name=EMBEDDED_BASE,
         base=None if is_embedded else str(base.folder.resolve()) if is_on_disk else recipe.model.base,
         adapters=tuple(str(folder.resolve()) for folder in base.adapters), end=tokens.end,
-        pads_with_end=tokens.padding == tokens.end, rows=len(examples),
+        pads_with_end=tokens.padding == tokens.end, has_odd_rows=_has_odd_rows(base.folder), rows=len(examples),
         steps=schedule.steps(len(examples), recipe.train), same_order=same_order,
     )  # fmt: skip
     write_atomically(path, trl_script.render(facts).encode())
-    return Ejected(path, data, len(examples), trl_script.differences(recipe, same_order))
+    said = differences(recipe, same_order=same_order, on_adapters=bool(base.adapters))
+    return Ejected(path, data, len(examples), said)
+
+
+def _has_odd_rows(folder: Path) -> bool:
+    """May a linear layer's input be no multiple of 64 wide? No, where config.json gives the widths of a Llama-like model."""
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    width, heads = config.get("hidden_size"), config.get("num_attention_heads")
+    if not (width and heads and config.get("intermediate_size")):
+        return True
+    attended = heads * (config.get("head_dim") or width // heads)
+    return any(n % 64 for n in (width, config["intermediate_size"], attended))
 
 
 def _row(recipe: Recipe, example: Example) -> dict[str, str]:

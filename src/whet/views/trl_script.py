@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import dedent, fill
 from typing import Any
 
 from whet import __version__
-from whet.knobs.optimizers import OPTIMIZERS, Family
+from whet.knobs.optimizers import OPTIMIZERS
 from whet.recipe import Recipe
-from whet.sections import Lora, Model, Train
+from whet.sections import Lora, Train
+from whet.views.trl_settings import Code, adapter, differences, quantization, trainer
 
-VERSIONS = "torch 2.13, transformers 5.23, peft 0.21, trl 1.16"
-# What Transformers passes on of `optim_args`, by family; of bitsandbytes only AdEMAMix gets any.
-PASSED: dict[Family, frozenset[str]] = {
-    "sgd": frozenset({"momentum", "dampening", "nesterov"}),
-    "rmsprop": frozenset({"alpha", "eps", "momentum", "centered"}),
-    "adagrad": frozenset({"lr_decay", "eps"}),
-    "ademamix": frozenset({"beta3", "alpha", "t_beta3", "t_alpha"}),
-}
+WIDTH = 128
+VERSIONS = {"torch": "2.13", "transformers": "5.23", "peft": "0.21", "trl": "1.16", "bitsandbytes": "0.50"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +24,8 @@ class Ejection:
 
     `folder` is the name of the folder beside the script that holds its rows; `base` a Hub id or a path, or None where the
     base lies in that folder, under `base_name`; `adapters` the folders put on it first. `end` is the id behind each answer;
-    `pads_with_end` says that the tokenizer has no padding of its own. `steps` is what the recipe comes to.
+    `pads_with_end` says that the tokenizer has no padding of its own, `has_odd_rows` that a layer's input may be no multiple of
+    64 wide. `steps` is what the recipe comes to.
     """
 
     recipe: Recipe
@@ -39,56 +35,10 @@ class Ejection:
     adapters: tuple[str, ...]
     end: int
     pads_with_end: bool
+    has_odd_rows: bool
     rows: int
     steps: int
     same_order: bool
-
-
-def differences(recipe: Recipe, same_order: bool) -> tuple[str, ...]:
-    """What whet does for this recipe and the script does not, a sentence each."""
-    return tuple(_of_every_recipe(same_order)) + tuple(_of_the_model(recipe)) + tuple(_of_training(recipe.train, same_order))
-
-
-def _of_every_recipe(same_order: bool) -> Iterator[str]:
-    yield (
-        "whet scores validation by plain NLL after each epoch (and every eval_steps) and keeps the best weights; "
-        "the script keeps the last."
-    )
-    yield "whet calibrates, evaluates and compares with baselines; the script only trains."
-    if not same_order:
-        yield "The order of the rows is drawn by TRL; `whet eject --same-order` keeps whet's."
-
-
-def _of_the_model(recipe: Recipe) -> Iterator[str]:
-    if recipe.model.adapters:
-        rounds = " and rounded with it" if recipe.model.quantize else ""
-        yield f"[model] adapters are merged into the base{rounds}; whet leaves them beside it as they are."
-    if recipe.lora and recipe.lora.use_dora and recipe.train.weight_decay:
-        yield "weight_decay also shrinks the magnitudes of DoRA, which whet leaves alone."
-    if recipe.lora and recipe.lora.lora_dropout:
-        yield "Dropout is drawn by torch as it comes; whet draws it from seed and step, so that a run can be resumed."
-
-
-def _of_training(train: Train, same_order: bool) -> Iterator[str]:
-    if train.per_device_train_batch_size == "auto":
-        yield (
-            'per_device_train_batch_size = "auto": TRL would shrink the step with the micro-batch, '
-            "so it is 16 here; if memory runs out, halve it and double gradient_accumulation_steps."
-        )
-    if train.label_smoothing_factor and train.label_smoothing_over == "labels":
-        yield 'label_smoothing_over = "labels": TRL smooths over the vocabulary only, so the script does not smooth at all.'
-    if train.neftune_noise_alpha:
-        yield "neftune_noise_alpha: TRL scales the noise by the padded length of the micro-batch, whet by the example's own."
-    if train.class_balance == "weights":
-        yield 'class_balance = "weights": TRL weights no examples, so all weigh the same.'
-    if train.class_balance == "sampling" and not same_order:
-        yield 'class_balance = "sampling": TRL draws no label more often; with --same-order the rows are drawn as whet does.'
-    if train.optim == "muon":
-        yield 'optim = "muon": Transformers has no such name, so it is adamw_torch here, which wants another learning_rate.'
-    elif lost := sorted(train.optim_args.keys() - PASSED.get(OPTIMIZERS[train.optim].family, frozenset())):
-        yield f"optim_args: Transformers passes no {', '.join(lost)} to {train.optim}, so the default holds."
-    elif train.optim_args and train.optim.startswith("rmsprop_bnb"):
-        yield f"optim_args: Transformers passes none that {train.optim} could read, so the defaults hold."
 
 
 def render(facts: Ejection) -> str:
@@ -102,19 +52,23 @@ def render(facts: Ejection) -> str:
 
 
 def _header(facts: Ejection) -> str:
-    needs = VERSIONS + (", bitsandbytes 0.50" if _wants_bitsandbytes(facts.recipe) else "")
+    spared = {"peft": not (facts.recipe.lora or facts.adapters), "bitsandbytes": not _wants_bitsandbytes(facts.recipe)}
+    needs = ", ".join(f"{name} {version}" for name, version in VERSIONS.items() if not spared.get(name))
     lines = [
         f"{facts.recipe.name}: what `whet train` does for this recipe, as a plain script on TRL.",
         "",
-        fill(f"Written by whet {__version__} for {needs}. It is yours to change, and nothing in it needs whet.", 120),
-        fill(f"It learns from {facts.rows} rows in {facts.folder}/train.jsonl, which whet has cleaned and split.", 120),
+        fill(
+            f"Written by whet {__version__} for {needs}. It is yours to change, and nothing in it needs whet. "
+            f"It learns from {facts.rows:,} rows in {facts.folder}/train.jsonl, which whet has cleaned and split.",
+            120,
+        ),
         "",
         "What whet does and this script does not:",
         "",
     ]
     lines += [
         fill(sentence, 120, initial_indent="- ", subsequent_indent="  ")
-        for sentence in differences(facts.recipe, facts.same_order)
+        for sentence in differences(facts.recipe, same_order=facts.same_order, on_adapters=bool(facts.adapters))
     ]
     return '"""' + "\n".join(lines) + '\n"""'
 
@@ -123,7 +77,7 @@ def _imports(facts: Ejection) -> str:
     model, lora = facts.recipe.model, facts.recipe.lora
     from_transformers = ["AutoModelForCausalLM", "PreTrainedTokenizerFast"]
     from_transformers += ["BitsAndBytesConfig"] if model.quantize else []
-    from_transformers += ["AutoConfig"] if model.random_weights else []
+    from_transformers += ["AutoConfig"] if model.random_weights or (model.quantize and _keeps_some_whole(facts)) else []
     from_peft = (["LoraConfig", "get_peft_model"] if lora else []) + (["PeftModel"] if facts.adapters else [])
     lines = ["import json", *(["import re"] if lora and _is_expression(lora) else [])]
     lines += ["from pathlib import Path", "", "import torch"]
@@ -208,8 +162,12 @@ def _model(facts: Ejection) -> str:
             f"model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(BASE), {dtype})",
         ]
     elif model.quantize:
-        lines = [f"quantization = BitsAndBytesConfig({_arguments(_quantization(model))})",
-                 f"model = AutoModelForCausalLM.from_pretrained(BASE, quantization_config=quantization, {dtype})"]  # fmt: skip
+        placed = ', device_map="auto"' if model.llm_int8_enable_fp32_cpu_offload else ""
+        lines = [
+            *_whole(facts),
+            *_call("quantization = BitsAndBytesConfig", quantization(model, _keeps_some_whole(facts))),
+            f"model = AutoModelForCausalLM.from_pretrained(BASE, quantization_config=quantization, {dtype}{placed})",
+        ]
     else:
         lines = [f"model = AutoModelForCausalLM.from_pretrained(BASE, {dtype})"]
     if model.quantize in ("nf4", "fp4"):
@@ -226,6 +184,32 @@ def _model(facts: Ejection) -> str:
     return "\n".join(lines)
 
 
+def _keeps_some_whole(facts: Ejection) -> bool:
+    """Does a layer besides the head stay unquantized, or might one on a CPU?"""
+    model = facts.recipe.model
+    return bool(model.llm_int8_skip_modules) or (model.quantize != "int8" and facts.has_odd_rows)
+
+
+def _whole(facts: Ejection) -> Iterator[str]:
+    """The lines that name the layers which stay unquantized. The head is one of them: Transformers forgets it beside others."""
+    if not _keeps_some_whole(facts):
+        return
+    if facts.has_odd_rows and facts.recipe.model.quantize != "int8":
+        yield "# On a CPU, bitsandbytes 0.50 cannot read 4-bit weights back whose rows are no multiple of 64."
+    yield 'with torch.device("meta"):'
+    yield "    skeleton = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(BASE))"
+    yield "whole = ["
+    yield "    name"
+    yield "    for name, module in skeleton.named_modules()"
+    conditions = ["module is skeleton.get_output_embeddings()"]
+    if facts.recipe.model.llm_int8_skip_modules:
+        conditions.append(_has_part(facts.recipe.model.llm_int8_skip_modules))
+    if facts.has_odd_rows and facts.recipe.model.quantize != "int8":
+        conditions.append("(isinstance(module, torch.nn.Linear) and module.in_features % 64 and not torch.cuda.is_available())")
+    yield from _if(conditions, "or")
+    yield "]"
+
+
 def _adapter(lora: Lora, seed: int, is_quantized: bool) -> Iterator[str]:
     """The lines that put the LoRA adapter on."""
     conditions, chosen = _conditions(lora), "all-linear" if lora.target_modules == "all-linear" else _patterns(lora)
@@ -233,18 +217,12 @@ def _adapter(lora: Lora, seed: int, is_quantized: bool) -> Iterator[str]:
         yield "targets = ["
         yield "    name"
         yield "    for name, module in model.named_modules()"
-        yield "    if isinstance(module, torch.nn.Linear) and module is not model.get_output_embeddings()"
-        yield from (f"    and {condition}" for condition in conditions)
+        is_layer = ["isinstance(module, torch.nn.Linear)", "module is not model.get_output_embeddings()"]
+        yield from _if([*is_layer, *conditions], "and")
         yield "]"
-    settings: dict[str, Any] = {"r": lora.r, "lora_alpha": lora.lora_alpha}
-    settings |= {"lora_dropout": lora.lora_dropout} if lora.lora_dropout else {}
-    settings |= {"target_modules": _Code("targets") if conditions else chosen}
-    settings |= {key: True for key in ("use_rslora", "use_dora") if getattr(lora, key)}
-    settings |= {"init_lora_weights": lora.init_lora_weights} if lora.init_lora_weights != "default" else {}
-    settings |= {"bias": lora.bias} if lora.bias != "none" else {}
-    settings |= {"modules_to_save": lora.modules_to_save} if lora.modules_to_save else {}
+    yield from _call("lora = LoraConfig", adapter(lora, Code("targets") if conditions else chosen))
     yield f"torch.manual_seed({seed})"
-    yield f"model = get_peft_model(model, LoraConfig({_arguments({**settings, 'task_type': 'CAUSAL_LM'})}))"
+    yield "model = get_peft_model(model, lora)"
     if is_quantized:
         yield "exact = [(parameter, parameter.data) for parameter in model.parameters() if parameter.requires_grad]"
 
@@ -258,12 +236,17 @@ def _conditions(lora: Lora) -> list[str]:
     if _is_expression(lora):
         found.append(f"re.fullmatch({_literal(lora.target_modules)}, name)")
     elif lora.target_modules != "all-linear":
-        found.append(f'any(f".{{part}}." in f".{{name}}." for part in {_literal(_patterns(lora))})')
+        found.append(_has_part(_patterns(lora)))
     if lora.layers_to_transform:
         found.append(f'any(f".{{number}}." in name for number in {_literal(lora.layers_to_transform)})')
     if lora.exclude_modules:
-        found.append(f'not any(f".{{part}}." in f".{{name}}." for part in {_literal(lora.exclude_modules)})')
+        found.append(f"not {_has_part(lora.exclude_modules)}")
     return found
+
+
+def _has_part(patterns: Sequence[str]) -> str:
+    """Python that asks whether one of these is the name, or whole parts of it in a row: what a layer's name means in whet."""
+    return f'any(f".{{part}}." in f".{{name}}." for part in {_literal(patterns)})'
 
 
 def _patterns(lora: Lora) -> tuple[str, ...]:
@@ -276,92 +259,16 @@ def _is_expression(lora: Lora) -> bool:
 
 
 def _training(facts: Ejection) -> str:
-    recipe = facts.recipe
-    trainer = "Trainer" if facts.same_order or _climbs(recipe.train) else "SFTTrainer"
-    lines = ["settings = SFTConfig("]
-    for key, value, why in _settings(facts):
-        lines.append(f"    {key}={_literal(value)}," + (f"  # {why}" if why else ""))
-    lines += [")", f"trainer = {trainer}(model=model, args=settings, train_dataset=rows, processing_class=tokenizer)"]
-    if recipe.model.quantize:
-        lines += [
-            "for parameter, data in exact:",
-            "    parameter.data = data  # TRL rounds the adapter of a quantized base to bfloat16",
-        ]
+    kind = "Trainer" if facts.same_order or _climbs(facts.recipe.train) else "SFTTrainer"
+    output = Code(f"str(HERE / {_literal(facts.folder.removesuffix('_data') + '_model')})")
+    given = [("output_dir", output, ""), *trainer(facts.recipe, facts.steps, facts.same_order)]
+    lines = list(_call("settings = SFTConfig", {key: value for key, value, _ in given}, {key: why for key, _, why in given}))
+    lines.append(f"trainer = {kind}(model=model, args=settings, train_dataset=rows, processing_class=tokenizer)")
+    if facts.recipe.model.quantize:
+        lines.append("for parameter, data in exact:")
+        lines.append("    parameter.data = data  # TRL rounds the adapter of a quantized base to bfloat16")
     lines += ["trainer.train()", "trainer.save_model()", "trainer.save_state()  # trainer_state.json: the losses"]
     return "\n".join(lines)
-
-
-def _settings(facts: Ejection) -> Iterator[tuple[str, Any, str]]:
-    """Name, value and reason of each argument of SFTConfig; what the recipe leaves at the default of both is left out."""
-    train = facts.recipe.train
-    yield "output_dir", _Code(f"str(HERE / {_literal(facts.folder.removesuffix('_data') + '_model')})"), ""
-    yield "seed", facts.recipe.seed, ""
-    size = train.per_device_train_batch_size
-    yield "per_device_train_batch_size", 16 if size == "auto" else size, ""
-    if train.gradient_accumulation_steps != 1:
-        yield "gradient_accumulation_steps", train.gradient_accumulation_steps, ""
-    if train.max_steps is not None:
-        yield "max_steps", facts.steps, ""
-    else:
-        yield "num_train_epochs", train.num_train_epochs, ""
-    if train.packing:
-        yield "padding_free", True, "whet's packing: the rows of a micro-batch end to end. TRL's would change what is in a step"
-    yield "max_length", None, "whet has seen to it; TRL's default would cut at 1024"
-    if train.train_sampling_strategy != "random" and not facts.same_order:
-        yield "train_sampling_strategy", train.train_sampling_strategy, ""
-    yield from _optimizer(train)
-    if train.label_smoothing_factor and train.label_smoothing_over == "vocabulary":
-        yield "label_smoothing_factor", train.label_smoothing_factor, ""
-    if train.neftune_noise_alpha:
-        yield "neftune_noise_alpha", train.neftune_noise_alpha, ""
-    for key, value in (("bf16", train.bf16), ("activation_checkpointing", train.gradient_checkpointing)):
-        yield key, value, "" if value else "TRL's default is True"
-    yield "logging_steps", train.logging_steps, ""
-    if train.save_steps:
-        yield "save_steps", train.save_steps, ""
-    else:
-        yield "save_strategy", "no", ""
-
-
-def _optimizer(train: Train) -> Iterator[tuple[str, Any, str]]:
-    yield "optim", "adamw_torch" if train.optim == "muon" else train.optim, ""
-    passed = PASSED.get(OPTIMIZERS[train.optim].family, frozenset()) if not train.optim.startswith("rmsprop_bnb") else ()
-    # Transformers reads nesterov = 1, and would take 1.0 for no.
-    given = ",".join(f"{key}={value:g}" for key, value in train.optim_args.items() if key in passed)
-    if given:
-        yield "optim_args", given, ""
-    yield "learning_rate", train.learning_rate, ""
-    if train.weight_decay:
-        yield "weight_decay", train.weight_decay, ""
-    defaults = Train()
-    for key in ("adam_beta1", "adam_beta2", "adam_epsilon"):
-        if getattr(train, key) != getattr(defaults, key):
-            yield key, getattr(train, key), ""
-    yield "lr_scheduler_type", train.lr_scheduler_type, ""
-    if train.lr_scheduler_kwargs:
-        yield "lr_scheduler_kwargs", train.lr_scheduler_kwargs, ""
-    if train.warmup_steps:
-        yield "warmup_steps", train.warmup_steps, ""
-    elif train.warmup_ratio:
-        yield "warmup_steps", train.warmup_ratio, "below 1: a share of all steps"
-    yield "max_grad_norm", train.max_grad_norm, ""
-
-
-def _quantization(model: Model) -> dict[str, Any]:
-    """The arguments of BitsAndBytesConfig."""
-    skipped: dict[str, Any] = {}
-    if model.llm_int8_skip_modules:
-        skipped["llm_int8_skip_modules"] = ["lm_head", *model.llm_int8_skip_modules]
-    if model.llm_int8_enable_fp32_cpu_offload:
-        skipped["llm_int8_enable_fp32_cpu_offload"] = True
-    if model.quantize == "int8":
-        threshold = _Code(repr(model.llm_int8_threshold))  # Transformers takes no whole number
-        return {"load_in_8bit": True, "llm_int8_threshold": threshold, **skipped}
-    double = {"bnb_4bit_use_double_quant": True} if model.bnb_4bit_use_double_quant else {}
-    return {
-        "load_in_4bit": True, "bnb_4bit_quant_type": model.quantize, **double,
-        "bnb_4bit_compute_dtype": _Code(f"torch.{model.bnb_4bit_compute_dtype}"), **skipped,
-    }  # fmt: skip
 
 
 def _climbs(train: Train) -> bool:
@@ -373,10 +280,6 @@ def _wants_bitsandbytes(recipe: Recipe) -> bool:
     return bool(recipe.model.quantize or OPTIMIZERS[recipe.train.optim].bits)
 
 
-class _Code(str):
-    """Text that is Python already."""
-
-
 def _literal(value: Any) -> str:
     """A value as Python writes it, with double quotes.
 
@@ -384,7 +287,7 @@ def _literal(value: Any) -> str:
         >>> _literal("a"), _literal(("q_proj", "v_proj")), _literal({"num_cycles": 2.0}), _literal(3e-4)
         ('"a"', '["q_proj", "v_proj"]', '{"num_cycles": 2}', '0.0003')
     """
-    if isinstance(value, _Code):
+    if isinstance(value, Code):
         return str(value)
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
@@ -397,8 +300,19 @@ def _literal(value: Any) -> str:
     return repr(value)
 
 
-def _arguments(values: dict[str, Any]) -> str:
-    return ", ".join(f"{key}={_literal(value)}" for key, value in values.items())
+def _call(target: str, arguments: Mapping[str, Any], reasons: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The lines of a call: one for each argument, with the reason for it where there is one."""
+    yield f"{target}("
+    for key, value in arguments.items():
+        why = (reasons or {}).get(key)
+        yield f"    {key}={_literal(value)}," + (f"  # {why}" if why else "")
+    yield ")"
+
+
+def _if(conditions: Sequence[str], word: str) -> list[str]:
+    """The condition of a comprehension, on one line where it fits."""
+    whole = f"    if {f' {word} '.join(conditions)}"
+    return [whole] if len(whole) <= WIDTH else [f"    if {conditions[0]}", *(f"    {word} {c}" for c in conditions[1:])]
 
 
 def _names(names: list[str]) -> str:
