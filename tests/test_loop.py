@@ -14,7 +14,7 @@ import torch
 from engine_parts import random_rows, recipe
 from transformers import AutoModelForCausalLM
 
-from whet.engine import loop, model
+from whet.engine import adapters, loop, model
 from whet.engine.batches import collate
 from whet.engine.course import Course
 from whet.engine.loss import summed_loss
@@ -36,7 +36,7 @@ def trained(
 ) -> dict[str, torch.Tensor]:
     folder.mkdir(exist_ok=True)
     untrained = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
-    fresh = model.add_adapter(untrained, lora, seed=3) if lora else untrained
+    fresh = adapters.add_adapter(untrained, lora, seed=3) if lora else untrained
     loop.train(fresh, course(folder, Train(**{"learning_rate": 1e-2, "num_train_epochs": 2, **settings})), Silent())
     return model.trained_weights(fresh)
 
@@ -119,7 +119,7 @@ def test_what_lies_below_the_first_adapter_keeps_no_activations(tiny_base: Path)
     def kept_bytes(layers: tuple[int, ...]) -> int:
         untrained = AutoModelForCausalLM.from_pretrained(tiny_base)
         names = [f"model.layers.{i}.mlp.{part}_proj" for i in layers for part in ("gate", "up", "down")]
-        fresh = model.add_adapter(untrained, Lora(r=2, target_modules=tuple(names)), seed=3)
+        fresh = adapters.add_adapter(untrained, Lora(r=2, target_modules=tuple(names)), seed=3)
         storages: dict[int, int] = {}
 
         def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -203,7 +203,7 @@ def test_ctrl_c_writes_a_checkpoint_and_the_same_command_goes_on(tiny_base: Path
 
 def test_summary_counts_what_trains(tiny_base: Path) -> None:
     plan = Timetable(24, recipe(Path("t.csv"), tiny_base).train, 0)
-    fresh = model.add_adapter(AutoModelForCausalLM.from_pretrained(tiny_base), Lora(r=2), 0)
+    fresh = adapters.add_adapter(AutoModelForCausalLM.from_pretrained(tiny_base), Lora(r=2), 0)
     state = loop.State(6, 100, 1.0, (loop.Validation(3, 0.5, None),))
     found = loop.summary(fresh, state, plan)
     wanted = 2 * sum(2 * (i + o) for i, o in [(64, 64), (64, 32), (64, 32), (64, 64), (64, 96), (64, 96), (96, 64)])

@@ -214,3 +214,18 @@ def test_a_llama_in_nf4_with_rank_64_from_end_to_end(tmp_path: Path) -> None:
     saved = load_file(run.path / "adapter" / "adapter_model.safetensors")
     assert len(saved) == 56 and {t.dtype for t in saved.values()} == {torch.float32}
     assert all(float(t.abs().max()) > 0 for t in saved.values()), "each adapter has learned something"
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ({"bnb_4bit_use_double_quant": True}, r"bnb_4bit_use_double_quant \(which goes with nf4 or fp4\) would do nothing"),
+        ({"quantize": "int8", "bnb_4bit_compute_dtype": "float16"}, "bnb_4bit_compute_dtype"),
+        ({"quantize": "nf4", "llm_int8_threshold": 0}, r"llm_int8_threshold \(which goes with int8\)"),
+        ({"llm_int8_skip_modules": ["q_proj"]}, "llm_int8_skip_modules"),
+        ({"llm_int8_enable_fp32_cpu_offload": True}, "llm_int8_enable_fp32_cpu_offload"),
+    ],
+)
+def test_a_key_that_would_do_nothing_is_refused(tiny_base: Path, section: dict[str, Any], says: str) -> None:
+    with pytest.raises(RecipeError, match=says):
+        recipe(Path("t.csv"), tiny_base, model=section, lora={})

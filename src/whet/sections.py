@@ -10,6 +10,11 @@ from whet.knobs.optimizers import why_not_optimizer
 from whet.knobs.schedules import why_not_schedule
 
 EMBEDDED_BASE = "whetstone"
+# Which kinds of quantization read a key of [model].
+QUANTIZED_BY = {
+    "bnb_4bit_use_double_quant": ("nf4", "fp4"), "bnb_4bit_compute_dtype": ("nf4", "fp4"), "llm_int8_threshold": ("int8",),
+    "llm_int8_skip_modules": ("int8", "nf4", "fp4"), "llm_int8_enable_fp32_cpu_offload": ("int8", "nf4", "fp4"),
+}  # fmt: skip
 
 
 class Section(BaseModel):
@@ -95,13 +100,20 @@ class Model(Section):
     llm_int8_threshold: float = Field(6.0, description="int8: columns with a larger activation stay 16-bit; 0 is off", ge=0)
     llm_int8_skip_modules: tuple[str, ...] = Field((), description="modules that stay unquantized, besides the output head")
     llm_int8_enable_fp32_cpu_offload: bool = Field(
-        False, description="int8: layers that do not fit on the accelerator stay on the CPU in float32"
+        False, description="layers that do not fit on the accelerator stay on the CPU in float32"
     )
 
     @model_validator(mode="after")
     def _quantization_fits(self) -> Model:
         if self.quantize and self.random_weights:
             raise ValueError("random_weights has no weights on disk that quantize could read; leave one of them out")
+        idle = [
+            f"{key} (which goes with {' or '.join(kinds)})"
+            for key, kinds in QUANTIZED_BY.items()
+            if self.quantize not in kinds and getattr(self, key) != type(self).model_fields[key].default
+        ]
+        if idle:
+            raise ValueError(f"without that quantize, {', '.join(idle)} would do nothing; leave it out, or set quantize")
         return self
 
 
@@ -111,8 +123,12 @@ class Lora(Section):
     r: int = Field(16, description="rank of the update", ge=1)
     lora_alpha: float = Field(32.0, description="the update is scaled by lora_alpha / r", gt=0)
     lora_dropout: float = Field(0.0, description="dropout before the adapter", ge=0, lt=1)
-    target_modules: str | tuple[str, ...] = Field("all-linear", description="which linear layers get one; the head never does")
-    exclude_modules: tuple[str, ...] = Field((), description="names (or ends of names) of layers that get none")
+    target_modules: str | tuple[str, ...] = Field(
+        "all-linear",
+        description="which linear layers get one: all, a list of names or parts of names (q_proj, layers.3), or a regular "
+        "expression of whole names; the head never does",
+    )
+    exclude_modules: tuple[str, ...] = Field((), description="names (or parts of names, as layers.0) of layers that get none")
     layers_to_transform: tuple[int, ...] = Field(
         (), description="numbers of the transformer layers that get one; left out: all"
     )

@@ -12,7 +12,6 @@ from transformers.utils import logging as transformers_logging
 
 from whet.data import bases
 from whet.data.tokens import TOKENIZER_FILES
-from whet.engine.adapters import add_adapter as add_adapter
 from whet.engine.adapters import load_adapters, merge_adapters, save_adapter
 from whet.engine.quantize import load_quantized, weight_count
 from whet.errors import ModelError, Problem, RunError
