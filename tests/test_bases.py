@@ -79,6 +79,9 @@ def test_what_is_no_base_is_said(tiny_base: Path, tmp_path: Path) -> None:
     noise = trained(tmp_path / "noise", tiny_base, lora={"r": 2}, model={"random_weights": True})
     with pytest.raises(ModelError, match=r"random weights, which lie on no disk. Run `whet export .*noise FOLDER`"):
         find(noise.path)
+    first = trained(tmp_path / "first", tiny_base, lora={"r": 2})
+    with pytest.raises(ModelError, match=r"\[model\] random_weights: the adapters on this base learned on its own weights"):
+        load_base(wanted(tmp_path, first.path, model={"random_weights": True}))
     with pytest.raises(ModelError, match=r"this is a run, not an adapter. Name .*noise/adapter, or set base to the run"):
         find(tiny_base, noise.path)
 

@@ -129,6 +129,13 @@ def test_what_does_not_fit_on_the_accelerator_goes_to_the_cpu(tmp_path: Path, mo
     assert most["model.layers.4"] == spread(skeleton, {0: 150_000}, torch.bfloat16)["model.layers.3"] == "cpu"
 
 
+@pytest.mark.parametrize("quantize", [None, "nf4"])
+def test_a_base_that_is_stored_quantized_is_refused(tiny_base: Path, tmp_path: Path, quantize: str | None) -> None:
+    load(tiny_base, quantize="nf4").save_pretrained(tmp_path / "stored")
+    with pytest.raises(ModelError, match=r"already quantized\. Name the model that it was made from"):
+        load(tmp_path / "stored", quantize=quantize)
+
+
 def test_a_quantized_base_needs_an_adapter(tiny_base: Path) -> None:
     with pytest.raises(RecipeError, match=r"add a \[lora\] section"):
         recipe(Path("t.csv"), tiny_base, model={"quantize": "nf4"})

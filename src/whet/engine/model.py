@@ -48,6 +48,9 @@ def load_base(recipe: Recipe) -> PreTrainedModel | PeftModel:
     if run and run.has("adapter"):
         bases.refuse_changed(run)
     base = bases.find(recipe.model, MODEL_FILES)
+    if base.adapters and recipe.model.random_weights:
+        what = "the adapters on this base learned on its own weights"
+        raise ModelError(Problem("[model] random_weights", what, "Leave random_weights out, or name the base alone"))
     bare = _load_bare(base.folder, recipe)
     if not base.adapters:
         return bare
@@ -57,19 +60,23 @@ def load_base(recipe: Recipe) -> PreTrainedModel | PeftModel:
 
 def _load_bare(folder: Path, recipe: Recipe) -> PreTrainedModel:
     """The model in a folder, on the device."""
-    dtype = DTYPES[recipe.model.dtype]
+    dtype, where = DTYPES[recipe.model.dtype], f"[model] base {recipe.model.base}"
     try:
+        config = AutoConfig.from_pretrained(folder)
+        if getattr(config, "quantization_config", None):
+            # Nothing could be merged into it exactly, and bitsandbytes stores some 4-bit weights wrongly.
+            do = "Name the model that it was made from, and set quantize"
+            raise ModelError(Problem(where, "it lies on disk already quantized", do))
         if recipe.model.random_weights:
             torch.manual_seed(recipe.derive_seed("weights"))
-            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=dtype)
+            model = AutoModelForCausalLM.from_config(config, dtype=dtype)
         elif recipe.model.quantize:
             return load_quantized(folder, recipe.model, dtype, device()).eval()
         else:
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        where, what = f"[model] base {recipe.model.base}", f"it cannot be loaded: {first}"
-        raise ModelError(Problem(where, what, "It must be a causal model in safetensors")) from error
+        raise ModelError(Problem(where, f"it cannot be loaded: {first}", "It must be a causal model in safetensors")) from error
     return model.eval().to(device())
 
 
