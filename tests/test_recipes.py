@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import pytest
+from engine_parts import make_base
+
 from whet import stages
+from whet.base.promises import shipped
 from whet.data import dataset
 from whet.recipe import load
 from whet.series import load_series
@@ -53,3 +58,24 @@ def test_real_pledges_are_learned_from(shared: Path, tmp_path: Path) -> None:
     tuned, others = found["macro_f1"], found["baselines"]
     assert tuned > others["zero_shot"]["macro_f1"] + 0.03 and tuned > others["majority"]["macro_f1"] + 0.03
     assert found["nll"] < others["zero_shot"]["nll"]
+
+
+@pytest.mark.parametrize("base", ["whetstone", "a Llama 2 in small"])
+def test_the_book_runs_from_end_to_end_on_a_cpu(base: str, tmp_path: Path) -> None:
+    """All knobs at once: NF4, rank 64, paged AdamW, smoothing, NEFTune, packing, checkpointing, bf16, grouping by length."""
+    few = ["train.max_steps=2", "train.save_steps=1", "evaluate.bootstrap_samples=100", 'evaluate.baselines=["majority"]']
+    for key, name, rows in (("path", "train", 80), ("validation_path", "validation", 20), ("test_path", "test", 20)):
+        lines = shipped(f"promises_{name}.csv").read_text("utf-8").splitlines(keepends=True)
+        (tmp_path / f"{name}.csv").write_text("".join(lines[: rows + 1]), "utf-8")
+        few.append(f"data.{key}={tmp_path / name}.csv")
+    if base != "whetstone":
+        # Llama-2-7B's proportions, four layers of it: as many key as query heads, an MLP 2.6875 times as wide, an untied head.
+        llama = {"hidden_size": 128, "num_hidden_layers": 4, "num_key_value_heads": 4, "intermediate_size": 344}
+        folder = make_base(tmp_path / "llama", ROOT / "src/whet/base/whetstone", **llama, tie_word_embeddings=False)
+        few.append(f"model.base={folder}")
+    run = stages.run(load(ROOT / "recipes" / "promise-detector-qlora.toml", few), tmp_path / "run")
+    steps = run.read_lines("metrics.jsonl")
+    assert [step["step"] for step in steps] == [1, 2] and all(math.isfinite(step["loss"]) for step in steps)
+    assert {path.name for path in (run.path / "checkpoints").iterdir()} == {"step-000001", "step-000002"}
+    assert run.read_json("adapter/adapter_config.json")["r"] == 64
+    assert run.read_json("evaluation.json")["n"] == 20 and run.has("report.html")
