@@ -52,7 +52,7 @@ class Cycle:
 CYCLES = {
     1: Cycle(1400, 60, 600, 0.02, 4e-3, 45_000, ([0, 600, 1400], [0.0, 0.3, 1.0]),
              {"book": (0.30, 0.04), "gov": (0.15, 0.08), "pol": (0.50, 0.66), "task": (0.05, 0.22)}),
-    2: Cycle(2400, 60, 600, 0.015, 3e-3, 20_000, ([0, 1000], [0.0, 1.0]),
+    2: Cycle(1600, 60, 400, 0.015, 3e-3, 20_000, ([0, 1000], [0.0, 1.0]),
              {"book": (0.16, 0.06), "gov": (0.07, 0.05), "pol": (0.70, 0.80), "task": (0.07, 0.09)}),
 }  # fmt: skip
 # Authors or translators whose work may still be in copyright where life + 70 years is the rule.
