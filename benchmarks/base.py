@@ -1,7 +1,7 @@
 """What the embedded base model's pretraining is worth: `python benchmarks/base.py [--rows 100,300,1000,all] [--test all]`.
 
-Sentences of election manifestos, each manifesto in turn the test split (leave one out), a seeded tenth of the others for
-validation, the first n of the rest to learn from. Full fine-tuning by the recipe recipes/pledges.toml, from whetstone's weights
+Sentences of election manifestos, each manifesto in turn the test split (leave one out), a seeded tenth of the others (n rows at
+most) for validation, the first n of the rest to learn from. Full fine-tuning by recipes/pledges.toml, from whetstone's weights
 and from random weights of the same shape, beside TF-IDF + logistic regression on the same rows, and whetstone untrained.
 Prints one JSON line a run and a table of means at the end; --json FILE keeps them. `--set` changes the recipe.
 """
@@ -135,7 +135,8 @@ def main() -> None:
     results: list[dict[str, Any]] = []
     for group, splits in leave_one_out(examples, args.test, recipe.seed):
         for asked in args.rows.split(","):
-            part = {**splits, "train": splits["train"][: None if asked == "all" else int(asked)]}
+            n = None if asked == "all" else int(asked)  # whoever has few rows has no more to validate on
+            part = {**splits, "train": splits["train"][:n], "validation": splits["validation"][:n]}
             for start in args.starts.split(","):
                 began = time.monotonic()
                 found = run(recipe, start, part, tokens)
