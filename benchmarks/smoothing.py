@@ -24,6 +24,7 @@ from whet.example import Example
 from whet.measure.calibration import fit_temperature, softmax
 from whet.measure.metrics import measure
 from whet.progress import Silent
+from whet.prompts import plain
 from whet.recipe import Recipe, load
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "promise-detector.toml"
@@ -51,7 +52,7 @@ def finetune(recipe: Recipe, rows: list[Example], splits: Splits, tokens: tokeni
     validate = partial(reader.validate, asked, splits["validation"], held)
     with tempfile.TemporaryDirectory() as folder:
         loop.train(start, build_course(recipe, recipe.task, encoded, tokens, validate, Path(folder)), silent)
-    scores = {s: asked.label_scores([e.inputs for e in splits[s]], silent) for s in ("validation", "test")}
+    scores = {s: asked.label_scores([plain.ask(recipe.task, e) for e in splits[s]], silent) for s in ("validation", "test")}
     fitted = fit_temperature(positions(splits["validation"], labels), scores["validation"], labels)
     truth = positions(splits["test"], labels)
     return {

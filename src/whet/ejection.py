@@ -74,8 +74,7 @@ def _has_odd_rows(folder: Path) -> bool:
 
 
 def _row(recipe: Recipe, example: Example) -> dict[str, str]:
-    prompt = plain.prompt(recipe.task, example.inputs, instruction=example.instruction)
-    return {"prompt": prompt, "completion": plain.completion(example.target)}
+    return {"prompt": plain.ask(recipe.task, example), "completion": plain.completion(example.target)}
 
 
 def _order(recipe: Recipe, made: Dataset, tokens: Tokens) -> list[list[int]]:
