@@ -13,7 +13,7 @@ from whet.data import bases
 from whet.data import tokens as tokenizers
 from whet.data.dataset import Dataset
 from whet.data.tokens import TOKENIZER_FILES, Tokens
-from whet.engine.timetable import Timetable
+from whet.engine.timetable import build_timetable
 from whet.example import Example
 from whet.prompts import plain
 from whet.recipe import Recipe
@@ -79,12 +79,7 @@ def _row(recipe: Recipe, example: Example) -> dict[str, str]:
 
 def _order(recipe: Recipe, made: Dataset, tokens: Tokens) -> list[list[int]]:
     """The numbers of the rows in the order in which whet learns from them, a list for each epoch."""
-    examples = made.splits["train"]
-    plan = Timetable(
-        len(examples), recipe.train, recipe.derive_seed("order"),
-        lengths=[len(tokenizers.encode(e, recipe.task, tokens)) for e in examples],
-        classes=[made.labels.index(e.target) for e in examples] if made.labels else (),
-    )  # fmt: skip
+    plan = build_timetable(recipe, [tokenizers.encode(e, recipe.task, tokens) for e in made.splits["train"]])
     starts = range(0, plan.steps, plan.steps_per_epoch)
     return [
         [row for step in range(start, min(start + plan.steps_per_epoch, plan.steps)) for row in plan.rows(step)]

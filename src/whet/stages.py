@@ -77,16 +77,13 @@ def plan(recipe: Recipe, tokenizer_of: str | None = None) -> Plan:
         UserError: with the problems of the base model's tokenizer and of the data together.
     """
     from whet.budget.plan import build_plan
-    from whet.engine.timetable import Timetable
+    from whet.engine.timetable import build_timetable
 
     base = recipe.model.model_copy(update={"base": tokenizer_of or recipe.model.base})
     made = check(recipe.model_copy(update={"model": base}))
     task, train = recipe.task.model_copy(update={"labels": made.labels}), made.splits["train"]
     rows = tokenizers.encode_all(train, task, tokenizers.load(base.base), recipe.train.max_length)
-    timetable = Timetable(
-        len(rows), recipe.train, recipe.derive_seed("order"), lengths=[len(row) for row in rows],
-        classes=[made.labels.index(example.target) for example in train] if made.labels else (),
-    )  # fmt: skip
+    timetable = build_timetable(recipe, rows)
     examples = {name: len(split) for name, split in made.splits.items()}
     return build_plan(examples, [(len(row), len(row.completion)) for row in rows], timetable.rows, recipe.train)
 

@@ -25,7 +25,7 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run will do. `rates` are (step from 1, learning rate): at most 1,000, those of the first and last step among them."""
+    """What a run will do. `rates` are (step from 1, learning rate): at most 1,000, the first and last step's among them."""
 
     examples: Mapping[str, int]  # by split
     rows: int  # that are learned from; of plain text, an example is several
@@ -45,8 +45,8 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """What `whet plan --json` prints."""
         return {
-            "examples": dict(self.examples), "rows": self.rows, "step_size": self.step_size, "steps_per_epoch": self.steps_per_epoch,
-            "steps": self.steps, "epochs": self.epochs, "warmup_steps": self.warmup_steps,
+            "examples": dict(self.examples), "rows": self.rows, "step_size": self.step_size,
+            "steps_per_epoch": self.steps_per_epoch, "steps": self.steps, "epochs": self.epochs, "warmup_steps": self.warmup_steps,
             "tokens": {"real": self.tokens.real, "answer": self.tokens.answer, "padded": self.tokens.padded,
                        "is_estimate": self.tokens.is_estimate},
             "learning_rate": [{"step": step, "lr": rate} for step, rate in self.rates],

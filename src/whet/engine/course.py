@@ -10,7 +10,7 @@ import torch
 
 from whet.data.tokens import Encoded, Tokens
 from whet.engine.loss import PLAIN, Objective, build_objective
-from whet.engine.timetable import Timetable
+from whet.engine.timetable import Timetable, build_timetable
 from whet.example import Task
 from whet.prompts import plain
 from whet.recipe import Recipe
@@ -40,9 +40,5 @@ def build_course(
     """
     answers = [row.completion for row in rows]
     labels = [tokens.completion(plain.completion(label)) for label in task.labels]
-    number = {label: n for n, label in enumerate(labels)}
-    timetable = Timetable(
-        len(rows), recipe.train, recipe.derive_seed("order"),
-        lengths=[len(row) for row in rows], classes=[number[answer] for answer in answers] if labels else (),
-    )  # fmt: skip
-    return Course(rows, timetable, tokens.padding, validate, folder, build_objective(recipe.train, answers, labels))
+    objective = build_objective(recipe.train, answers, labels)
+    return Course(rows, build_timetable(recipe, rows), tokens.padding, validate, folder, objective)

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet.budget import schedule
+from whet.data.tokens import Encoded
+from whet.recipe import Recipe
 from whet.sections import Train
 
 # Lengths are sorted inside a window of this many steps: long enough that a step's examples are alike, short enough that
@@ -97,6 +99,15 @@ class Timetable:
         if longest is not None:
             turns.insert(0, turns.pop(turns.index(longest)))
         return np.concatenate([*(steps[i] for i in turns), *steps[whole:]])
+
+
+def build_timetable(recipe: Recipe, rows: Sequence[Encoded]) -> Timetable:
+    """The Timetable of a recipe over its training rows; rows with the same answer are of one class."""
+    number = {answer: n for n, answer in enumerate(sorted({row.completion for row in rows}))}
+    return Timetable(
+        len(rows), recipe.train, recipe.derive_seed("order"),
+        lengths=[len(row) for row in rows], classes=[number[row.completion] for row in rows],
+    )  # fmt: skip
 
 
 def balanced(classes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
