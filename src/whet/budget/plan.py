@@ -46,7 +46,8 @@ class Plan:
         """What `whet plan --json` prints."""
         return {
             "examples": dict(self.examples), "rows": self.rows, "step_size": self.step_size,
-            "steps_per_epoch": self.steps_per_epoch, "steps": self.steps, "epochs": self.epochs, "warmup_steps": self.warmup_steps,
+            "steps_per_epoch": self.steps_per_epoch, "steps": self.steps, "epochs": self.epochs,
+            "warmup_steps": self.warmup_steps,
             "tokens": {"real": self.tokens.real, "answer": self.tokens.answer, "padded": self.tokens.padded,
                        "is_estimate": self.tokens.is_estimate},
             "learning_rate": [{"step": step, "lr": rate} for step, rate in self.rates],
