@@ -10,7 +10,8 @@ from engine_parts import write_table
 
 from whet.cli import main
 
-VERBS = ["demo", "new", "check", "prepare", "show", "train", "evaluate", "predict", "report", "run"]
+VERBS = ["demo", "new", "check", "prepare", "show", "train", "evaluate", "predict", "report", "run", "plan", "info",
+         "export", "eject"]  # fmt: skip
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
@@ -98,14 +98,12 @@ def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
 
 def save_result(model: torch.nn.Module, run: Run, tokenizer_folder: Path) -> Path:
     """Writes `adapter/` (PEFT's own files) or `model/` (a plain model folder with its tokenizer); returns the folder."""
-    from peft import PeftModel
-
-    is_adapter = isinstance(model, PeftModel)
+    is_adapter = hasattr(model, "peft_config")  # asked so, because PEFT takes seconds to import where no adapter needs it
     final = run.path / ("adapter" if is_adapter else "model")
     beside = run.path / f".{final.name}.new"
     shutil.rmtree(beside, ignore_errors=True)  # what a kill left of an earlier try
-    if isinstance(model, PeftModel):
-        save_adapter(model, beside)
+    if is_adapter:
+        save_adapter(cast("PeftModel", model), beside)
     else:
         _save_plain(model, beside, tokenizer_folder)
     replace_folder(beside, final)
