@@ -52,7 +52,8 @@ def test_the_seven_verbatim_conflicts_of_the_pledge_corpus(shared: Path) -> None
 
 def test_real_pledges_are_learned_from(shared: Path, tmp_path: Path) -> None:
     """One epoch on real manifestos beats the untrained base and always saying no; what three are worth stands in README.md."""
-    few = ["train.num_train_epochs=1", "evaluate.bootstrap_samples=200", 'evaluate.baselines=["majority", "tfidf", "zero_shot"]']
+    baselines = 'evaluate.baselines=["majority", "tfidf", "zero_shot"]'
+    few = ["train.num_train_epochs=1", "evaluate.bootstrap_samples=200", baselines]
     run = stages.run(load(ROOT / "recipes" / "pledges.toml", few), tmp_path / "run")
     found = run.read_json("evaluation.json")
     tuned, others = found["macro_f1"], found["baselines"]
