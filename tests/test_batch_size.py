@@ -85,6 +85,15 @@ def test_one_example_that_does_not_fit_is_an_error_that_says_what_helps(tiny_bas
         trained(tiny_base, tmp_path / "a", 2, most=0)
 
 
+def test_the_trial_of_the_layout_does_not_run_out_of_memory_itself(tiny_base: Path, tmp_path: Path) -> None:
+    """Two examples fit, and the trial takes four: it tries again with fewer, and "auto" goes on from there."""
+    listener = Listener()
+    train = Train(per_device_train_batch_size="auto", num_train_epochs=1, packing=True)
+    loop.train(Cramped(tiny_base, 2), Course(ROWS, Timetable(32, train, 1), 1, lambda m: (1.0, None), tmp_path), listener)
+    log = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert len(log) == 2 and listener.said[0].startswith("the token tree is off: this model cannot be computed that way")
+
+
 def test_other_errors_are_not_taken_for_memory() -> None:
     assert not is_out_of_memory(RuntimeError("shapes do not fit")) and is_out_of_memory(
         torch.OutOfMemoryError("CUDA out of memory")

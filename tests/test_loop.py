@@ -104,6 +104,21 @@ def test_a_model_that_sees_across_packed_examples_is_padded_and_says_so(tiny_bas
     assert len(said) == 1 and said[0].startswith("packing is off: this model does not keep examples apart")
 
 
+def test_a_model_that_breaks_on_a_tree_is_trained_padded(tmp_path: Path) -> None:
+    """Bloom makes its positions of a mask of two dimensions: what it raises is no end of the run."""
+    from transformers import BloomConfig, BloomForCausalLM
+
+    said: list[str] = []
+
+    class Listener(Silent):
+        def say(self, sentence: str) -> None:
+            said.append(sentence)
+
+    bloom = BloomForCausalLM(BloomConfig(vocab_size=6144, hidden_size=32, n_layer=2, n_head=4, pad_token_id=1))
+    state = loop.train(bloom, course(tmp_path, Train(max_steps=2, per_device_train_batch_size=8)), Listener())
+    assert state.step == 2 and any(s.startswith("the token tree is off") for s in said)
+
+
 def test_checkpointing_changes_nothing(tiny_base: Path, tmp_path: Path) -> None:
     plain = trained(tiny_base, tmp_path / "a", per_device_train_batch_size=8)
     again = trained(tiny_base, tmp_path / "b", per_device_train_batch_size=8, gradient_checkpointing=True)

@@ -12,6 +12,7 @@ import torch
 
 from whet.data.tokens import Encoded
 from whet.engine import tree
+from whet.engine.batch_size import is_out_of_memory, release
 from whet.engine.batches import Batch, collate, hang, pack
 from whet.engine.course import Course
 from whet.engine.loss import summed_loss
@@ -21,8 +22,8 @@ from whet.progress import Progress
 # one in lower precision. A model that lets examples see each other is off by far more.
 TOLERANCE = {"float32": 1e-3, "lower": 5e-2}
 TRIED_EXAMPLES = 4
-# What a model raises that is not made for such a layout. Running out of memory is none of these.
-REFUSALS = (TypeError, ValueError, AttributeError, AssertionError, NotImplementedError, IndexError)
+# What a model raises that is not made for such a layout; running out of memory, a RuntimeError too, is told apart.
+REFUSALS = (TypeError, ValueError, AttributeError, AssertionError, RuntimeError, IndexError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,9 @@ def scoring_layout(model: torch.nn.Module, rows: Sequence[Encoded], padding: int
     wanted = nats(plain)
     try:
         exact = abs(nats(hung) - wanted) <= _tolerance(model) * max(1.0, abs(wanted))
-    except REFUSALS:
+    except REFUSALS as error:
+        if is_out_of_memory(error):
+            raise
         exact = False
     return hung if exact else plain
 
@@ -84,6 +87,22 @@ def choose_layout(model: torch.nn.Module, course: Course, device: torch.device, 
     if not wanted:
         return plain
     rows = [course.rows[i] for i in course.timetable.rows(0)[:TRIED_EXAMPLES]]
+    while rows:
+        try:
+            return _first_exact(model, rows, wanted, plain, progress)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            model.zero_grad(set_to_none=True)
+        release()
+        rows = rows[: len(rows) // 2]
+    return plain  # not even one example fits: the first step says so, and what helps
+
+
+def _first_exact(
+    model: torch.nn.Module, rows: Sequence[Encoded], wanted: Sequence[Layout], plain: Layout, progress: Progress
+) -> Layout:
+    """The first of the wanted layouts that gives the plain one's loss and gradient on these rows, or the plain one."""
     wanted_nats, wanted_gradient = _measured(model, rows, plain)
     for layout in wanted:
         what = _difference(model, rows, layout, wanted_nats, wanted_gradient)
@@ -100,6 +119,8 @@ def _difference(
     try:
         found, moved = _measured(model, rows, layout)
     except REFUSALS as error:
+        if is_out_of_memory(error):
+            raise
         return f"this model cannot be computed that way ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
     limit = _tolerance(model)
     if abs(found - nats) > limit * max(1.0, abs(nats)):
