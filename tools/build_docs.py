@@ -130,11 +130,13 @@ def recipe_page() -> str:
 
 
 def verbs(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
-    """Each verb: its name, its one-line help, its parser."""
+    """Each verb: its name (`corpus read` for one below another), its one-line help, its parser."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             helps = {choice.dest: choice.help or "" for choice in action._choices_actions}
-            yield from ((name, helps.get(name, ""), verb) for name, verb in action.choices.items())
+            for name, verb in action.choices.items():
+                yield name, helps.get(name, ""), verb
+                yield from ((f"{name} {below}", about, sub) for below, about, sub in verbs(verb))
 
 
 def argument(action: argparse.Action) -> str:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from whet import __version__
 
@@ -30,12 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"whet {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True, title="verbs")
-
-    def verb(name: str, help_: str, *arguments: Callable[[argparse.ArgumentParser], None]) -> None:
-        sub = verbs.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".")
-        for add in arguments:
-            add(sub)
-        sub.set_defaults(verb=lambda args: getattr(import_module("whet.cli.verbs"), name)(args))
+    verb = _adder(verbs, "verbs")
 
     recipe, run, given = _positional("recipe", RECIPE), _positional("source", RUN), _positional("source", EITHER)
     verb("demo", "train and check a promise detector on embedded data, then read a speech with it", _out, _json)
@@ -55,6 +51,24 @@ def build_parser() -> argparse.ArgumentParser:
     verb("run", "the whole way: prepare, train, evaluate, report", recipe, _out, _stage, _set, _json)
     verb("info", "list what a recipe can choose from, and when to choose which", _topic, _json)
     return parser
+
+
+def _adder(verbs: Any, module: str) -> Callable[..., None]:
+    """A function that adds a verb to these, done by the function of that name in `whet.cli.<module>`."""
+
+    def verb(name: str, help_: str, *arguments: Callable[[argparse.ArgumentParser], None]) -> None:
+        sub = verbs.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".")
+        for add in arguments:
+            add(sub)
+        sub.set_defaults(verb=lambda args: getattr(import_module(f"whet.cli.{module}"), name)(args))
+
+    return verb
+
+
+def _group(verbs: Any, name: str, help_: str) -> Callable[..., None]:
+    """A function that adds verbs below a verb, as in `whet corpus list`; they are done in `whet.cli.<name>`."""
+    sub = verbs.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".")
+    return _adder(sub.add_subparsers(metavar="VERB", required=True, title="verbs"), name)
 
 
 def _positional(name: str, help_: str) -> Callable[[argparse.ArgumentParser], None]:
