@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -37,10 +37,18 @@ class Origin:
         return f"{self.source}, row {self.row}"
 
 
+class Message(NamedTuple):
+    """One turn of a conversation. `role` is `system`, `user`, `assistant` or `tool`."""
+
+    role: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """One labelled item. `inputs` maps column name to text in the recipe's order; `target` is the answer, empty for plain
-    text, all of which is learned; `instruction` is its own, where it does not follow the task's."""
+    text, all of which is learned; `instruction` is its own, where it does not follow the task's; `history` is what was said
+    before it, where it answers a turn of a conversation."""
 
     id: str
     inputs: Mapping[str, str]
@@ -48,20 +56,26 @@ class Example:
     group: str | None
     origin: Origin
     instruction: str | None = None
+    history: tuple[Message, ...] = ()
 
     @property
     def text(self) -> str:
-        """Its own instruction and all inputs as one text, for duplicate search, baselines and people."""
-        return "\n".join([self.instruction, *filter(None, self.inputs.values())] if self.instruction else self.inputs.values())
+        """What is read before its answer as one text (history, own instruction, inputs), for duplicate search, baselines and
+        people."""
+        own = [self.instruction, *filter(None, self.inputs.values())] if self.instruction else self.inputs.values()
+        return "\n".join([*(message.text for message in self.history), *own])
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values."""
-        return {**asdict(self), "inputs": dict(self.inputs)}
+        record = {**asdict(self), "inputs": dict(self.inputs), "history": list(map(list, self.history))}
+        return record if self.history else {key: value for key, value in record.items() if key != "history"}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Example:
         """The Example that `to_json` wrote."""
-        return cls(**{**record, "inputs": dict(record["inputs"]), "origin": Origin(**record["origin"])})
+        history = tuple(Message(*message) for message in record.get("history", ()))
+        inputs, origin = dict(record["inputs"]), Origin(**record["origin"])
+        return cls(**{**record, "inputs": inputs, "origin": origin, "history": history})
 
 
 @dataclass(frozen=True, slots=True)

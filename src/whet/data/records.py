@@ -54,7 +54,7 @@ def read_json_lines(path: Path, *, source: str, encoding: str | None = None) -> 
                     raise ValueError("it is JSON, but no object with named fields")
                 records.append((line.number, record))
             except (ValueError, RecursionError) as error:
-                drops.append(bad_row(source, line.number, line.number, _json_fault(error), line.text.strip()))
+                drops.append(bad_row(source, line.number, line.number, json_fault(error), line.text.strip()))
     return _table(source, records, drops)
 
 
@@ -76,9 +76,9 @@ def read_json(path: Path, *, source: str, encoding: str | None = None) -> Table:
             return Table(
                 source, table.columns, table.rows, table.drops, (*table.notes, f"{source}: read as JSONL, one object a line.")
             )
-        raise DataError(Problem(source, _json_fault(error), "Mend the file, or save it again")) from None
+        raise DataError(Problem(source, json_fault(error), "Mend the file, or save it again")) from None
     except (ValueError, RecursionError) as error:
-        raise DataError(Problem(source, _json_fault(error), "Mend the file, or save it again")) from None
+        raise DataError(Problem(source, json_fault(error), "Mend the file, or save it again")) from None
     notes = []
     if isinstance(content, dict):
         lists = {
@@ -217,7 +217,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _json_fault(error: Exception) -> str:
+def json_fault(error: Exception) -> str:
     """What is wrong with a piece of JSON, in a phrase."""
     if isinstance(error, json.JSONDecodeError):
         place = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"

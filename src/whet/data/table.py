@@ -74,8 +74,11 @@ def cell_fault(cells: tuple[str | None, ...], columns: tuple[str, ...]) -> str |
             return f"a NUL byte in column {column!r}"
         if len(cell) > MAX_CELL_CHARS:
             return f"{len(cell):,} characters in column {column!r}, and a cell may hold {MAX_CELL_CHARS:,}"
-        if not cell.isascii() and any("\ud800" <= c <= "\udfff" for c in cell):
-            return f"half a surrogate pair in column {column!r}: no such character exists"
+        if not cell.isascii():
+            try:
+                cell.encode()
+            except UnicodeEncodeError:
+                return f"half a surrogate pair in column {column!r}: no such character exists"
     return None
 
 

@@ -4,17 +4,23 @@ Decide if the sentence is a promise.
 
 Text: We will build 40,000 homes.
 Answer: True
+
+What was said before, in a conversation, stands before the instruction in the same form: a turn, and `Answer:` with its answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from whet.example import Example, Task
+from whet.example import Example, Message, Task
 
 
 def prompt(
-    task: Task, inputs: Mapping[str, str], demonstrations: Sequence[Example] = (), instruction: str | None = None
+    task: Task,
+    inputs: Mapping[str, str],
+    demonstrations: Sequence[Example] = (),
+    instruction: str | None = None,
+    history: Sequence[Message] = (),
 ) -> str:
     """The text up to and including `Answer:`; the completion follows it.
 
@@ -23,23 +29,25 @@ def prompt(
         inputs: column name to text; one input is called `Text`, several keep their names, an empty one is left out.
         demonstrations: worked examples to show first (few-shot), each behind its own instruction where it has one.
         instruction: the example's own.
+        history: the turns of a conversation before it.
 
     Example:
         >>> prompt(Task(instruction="Name the colour."), {"c": "the sky"})
         'Name the colour.\\n\\nText: the sky\\nAnswer:'
     """
     said, parts = "", []
-    asked = [(d.instruction, _block(d.inputs) + completion(d.target)) for d in demonstrations]
-    for own, block in [*asked, (instruction, _block(inputs))]:
+    asked = [(d.history, d.instruction, _block(d.inputs) + completion(d.target)) for d in demonstrations]
+    for before, own, block in [*asked, (history, instruction, _block(inputs))]:
+        parts += [f"Answer:{completion(m.text)}" if m.role == "assistant" else m.text.strip() for m in before]
         wanted = (own or task.instruction).strip()
-        parts += [wanted, block] if wanted != said else [block]  # what all share stands once, at the front
+        parts += [wanted, block] if before or wanted != said else [block]  # what all share stands once, at the front
         said = wanted
     return "\n\n".join(parts)
 
 
 def ask(task: Task, example: Example, demonstrations: Sequence[Example] = ()) -> str:
-    """The prompt of an example, with its own instruction where it has one."""
-    return prompt(task, example.inputs, demonstrations, example.instruction)
+    """The prompt of an example, with its own instruction and history where it has them."""
+    return prompt(task, example.inputs, demonstrations, example.instruction, example.history)
 
 
 def completion(target: str) -> str:

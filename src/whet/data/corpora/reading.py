@@ -1,0 +1,181 @@
+"""Corpus files to Examples as a stream, and what became of every record."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from whet.data.corpora.format import DEFAULT_OPTIONS, Format, Item, Options, Record
+from whet.data.corpora.registry import SNIFFED_RECORDS, find_format, no_format, recognise
+from whet.data.corpora.streams import CUT_OFF, Stream, open_streams
+from whet.data.examples import EMPTY_INPUT, EMPTY_TARGET, has_content
+from whet.data.table import BAD_ROW, cell_fault
+from whet.errors import DataError, Problem
+from whet.example import Drop, Example
+
+MAX_LOST = 0.01
+KEPT_DROPS = 1000
+
+
+@dataclass
+class Report:
+    """What became of the records of one file, filled as they are read: `read == good + repaired + skipped`.
+
+    `reasons` counts Drops by reason, `drops` keeps the first of them. A cut-off file has lost an unknown number of records.
+    """
+
+    file: str
+    format: str
+    read: int = 0
+    repaired: int = 0
+    skipped: int = 0
+    examples: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    drops: list[Drop] = field(default_factory=list)
+
+    def add(self, item: Item) -> None:
+        """Counts one Item."""
+        if not item.examples and not item.drops:
+            raise AssertionError(f"{item.origin}: the reader of {self.format} dropped a record without a reason")
+        self.read += 1
+        self.skipped += not item.examples
+        self.repaired += bool(item.examples and item.drops)
+        self.examples += len(item.examples)
+        self.reasons.update(drop.reason for drop in item.drops)
+        self.drops += item.drops[: max(0, KEPT_DROPS - len(self.drops))]
+
+    @property
+    def lost(self) -> float:
+        """The share of the records that gave no Example; 1 where the file was cut off."""
+        return 1.0 if self.reasons[CUT_OFF] else self.skipped / self.read if self.read else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        counts = {name: getattr(self, name) for name in ("format", "read", "repaired", "skipped", "examples")}
+        return {"file": self.file, **counts, "reasons": dict(self.reasons), "drops": [drop.to_json() for drop in self.drops]}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One corpus file being read. The report is whole once `items` has been read to its end."""
+
+    format: Format
+    report: Report
+    items: Iterator[Item]
+
+
+def read_corpus(path: Path, *, format: str | None = None, options: Options = DEFAULT_OPTIONS) -> Iterator[Reading | Problem]:
+    """A Reading for each corpus file under a path (a file, a zip, a folder), and a Problem for each file that is none.
+
+    A Reading is read to its end, or left, before the next is taken. Memory does not grow with the number of records.
+
+    Args:
+        path: where to read.
+        format: the name of the format; left out: recognised by the first records of each file.
+        options: of formats that offer a choice.
+
+    Raises:
+        DataError: the path, the format or an option does not exist; or no file under the path is a corpus.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "chat.jsonl")
+        ...     turns = '[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]'
+        ...     _ = file.write_text(f'{{"messages": {turns}}}\\n[')
+        ...     for reading in read_corpus(file):
+        ...         [e.target for item in reading.items for e in item.examples]
+        ...         reading.report.read, dict(reading.report.reasons)
+        ['Ho']
+        (2, {'bad_row': 1})
+    """
+    forced = find_format(format) if format is not None else None
+    problems, found = [], 0
+    for stream in open_streams(path):
+        opened = _open(stream, forced, options) if isinstance(stream, Stream) else stream
+        if isinstance(opened, Reading):
+            found += 1
+        else:
+            problems.append(opened)
+        if isinstance(opened, Reading) or path.is_dir():
+            yield opened
+    if not found:
+        raise DataError(*problems[:10] or [Problem(str(path), "there is no file in this folder", "Check the path")])
+
+
+def _open(stream: Stream, forced: Format | None, options: Options) -> Reading | Problem:
+    """The Reading of a stream, or the Problem that it is no corpus."""
+    head = list(islice(stream.records, SNIFFED_RECORDS))
+    values = [record.value for record in head if isinstance(record, Record)]
+    format_ = forced or recognise(values, stream.is_text)
+    if format_ is None:
+        return no_format(stream.name, values, stream.is_text)
+    if format_.lines != stream.is_text:
+        kinds = ("lines of text", "JSON or Parquet records")
+        seen, wanted = kinds if stream.is_text else kinds[::-1]
+        what = f"it holds {seen}, and the format {format_.name} is made of {wanted}"
+        return Problem(stream.name, what, "Name another format")
+    if problem := _refused_option(format_, options):
+        raise DataError(problem)
+    report = Report(stream.name, format_.name)
+    return Reading(format_, report, _items(chain(head, stream.records), format_, options, report))
+
+
+def _refused_option(format_: Format, options: Options) -> Problem | None:
+    """The Problem of an option that this format does not heed."""
+    names = [name for name in Options.__slots__ if getattr(options, name) != getattr(DEFAULT_OPTIONS, name)]
+    unheeded = [name for name in names if name not in format_.takes]
+    if not unheeded:
+        return None
+    return Problem(f"format {format_.name}", f"it has no choice of {' and '.join(unheeded)}", "Leave the option out")
+
+
+def _items(records: Iterator[Record | Drop], format_: Format, options: Options, report: Report) -> Iterator[Item]:
+    """The Items of a file, sifted and counted; one for each record that could not be parsed, too, in the order of the file."""
+    unparsed: list[Drop] = []
+
+    def parsed() -> Iterator[Record]:
+        for record in records:
+            if isinstance(record, Record):
+                yield record
+            else:
+                unparsed.append(record)
+
+    def waiting() -> Iterator[Item]:
+        while unparsed:
+            drop = unparsed.pop(0)
+            yield Item(drop.origin, drops=(drop,))
+
+    for item in format_.read(parsed(), options):
+        for every in chain(waiting(), [_sifted(item)]):
+            report.add(every)
+            yield every
+    for late in waiting():
+        report.add(late)
+        yield late
+
+
+def _sifted(item: Item) -> Item:
+    """The Item without Examples that nothing can be learned from; a Drop stands for each."""
+    drops = [drop for example in item.examples if (drop := _why_unusable(example))]
+    if not drops:
+        return item
+    good = tuple(example for example in item.examples if not _why_unusable(example))
+    return replace(item, examples=good, drops=(*item.drops, *drops))
+
+
+def _why_unusable(example: Example) -> Drop | None:
+    """The Drop of an Example with nothing to read or to answer, or with a character that does not exist."""
+    texts = {"instruction": example.instruction, **example.inputs, "target": example.target}
+    fault = cell_fault((*texts.values(), *(m.text for m in example.history)), (*texts, *("history" for _ in example.history)))
+    if fault:
+        return Drop(example.origin, BAD_ROW, fault)
+    if not has_content(example.target):
+        return Drop(example.origin, EMPTY_TARGET, "nothing to answer", example.text[:200])
+    if not any(has_content(text) for text in (example.instruction or "", *example.inputs.values())):
+        return Drop(example.origin, EMPTY_INPUT, "nothing to read", example.target[:200])
+    return None

@@ -1,0 +1,185 @@
+"""A file, an archive or a folder to streams of records: gzip, zstd, zip, Parquet; JSON lists, JSON lines, lines of text.
+
+What a file is, is read from its first bytes and not from its name. Nothing is unpacked to disk, and of a file no more is in
+memory than the record that is being read.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import zstandard
+
+from whet.data.corpora.format import Record
+from whet.data.corpora.json_stream import BadJson, read_values
+from whet.data.records import json_fault
+from whet.data.table import BAD_ROW, bad_row
+from whet.errors import DataError, Problem
+from whet.example import Drop, Origin
+
+CUT_OFF = "cut_off"
+HEAD_BYTES = 2**16
+MAX_LINE_BYTES = 2**28
+PARQUET_BATCH_ROWS = 1024
+# What unpacking raises where a packed file is damaged or ends too early.
+DAMAGES = (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile, zstandard.ZstdError)
+_GZIP, _ZSTD, _ZIP, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"PAR1"
+_OTHER_MARKS = {
+    codecs.BOM_UTF16_LE: "UTF-16 text", codecs.BOM_UTF16_BE: "UTF-16 text", b"BZh": "packed with bzip2",
+    b"\xfd7zXZ": "packed with xz", b"7z\xbc\xaf": "a 7-Zip archive", b"%PDF": "a PDF", b"ARROW1": "an Arrow file",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The records of one file, in order; a Drop stands for each that could not be parsed. `is_text`: they are lines."""
+
+    name: str
+    is_text: bool
+    records: Iterator[Record | Drop]
+
+
+def open_streams(path: Path) -> Iterator[Stream | Problem]:
+    """A Stream for each file under a path: the file itself, the members of a zip, the files of a folder by name.
+
+    A Problem stands for each file that can be no corpus: empty, or of a kind that whet does not read. A Stream is read to its
+    end, or left, before the next is taken.
+
+    Raises:
+        DataError: there is no such path.
+    """
+    if path.is_dir():
+        for file in sorted(path.rglob("*")):
+            inside = file.relative_to(path)
+            if file.is_file() and not any(part.startswith(".") for part in inside.parts):
+                yield from _streams(inside.as_posix(), file)
+    elif path.is_file():
+        yield from _streams(path.name, path)
+    else:
+        raise DataError(Problem(str(path), "there is no such file or folder", "Check the path"))
+
+
+def _streams(name: str, path: Path) -> Iterator[Stream | Problem]:
+    """The Stream of a file, or those of its members."""
+    with path.open("rb") as file:
+        mark = file.read(4)
+    if mark == _ZIP:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if not member.is_dir() and not member.filename.startswith("__MACOSX/"):
+                    with archive.open(member) as packed:
+                        yield _stream(f"{name}/{member.filename}", io.BufferedReader(cast(Any, packed), HEAD_BYTES))
+    else:
+        with path.open("rb") as opened:
+            yield _stream(name, opened)
+
+
+def _stream(name: str, file: io.BufferedReader) -> Stream | Problem:
+    """The Stream of an open file, unpacked where it is packed."""
+    try:
+        head = file.peek(HEAD_BYTES)[:HEAD_BYTES]
+    except DAMAGES as error:
+        return Problem(name, f"it cannot be unpacked: {error}", "Fetch the file again")
+    if head.startswith(_GZIP):
+        return _stream(name, io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=file)), HEAD_BYTES))
+    if head.startswith(_ZSTD):
+        unpacked = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+        return _stream(name, io.BufferedReader(cast(Any, unpacked), HEAD_BYTES))
+    if head.startswith(_PARQUET):
+        return Stream(name, False, _parquet(name, cast(BinaryIO, file)))
+    if kind := next((what for mark, what in _OTHER_MARKS.items() if head.startswith(mark)), None):
+        return Problem(name, f"this is {kind}, which is not read here", "Unpack it, or save it as JSONL (UTF-8)")
+    if b"\0" in head:
+        return Problem(name, "this is no text: it holds NUL bytes", "Check that it is the right file")
+    if not head.strip():
+        return Problem(name, "it is empty", "Nothing is to be read; check that it is the right file")
+    return _text_stream(name, file, head)
+
+
+def _text_stream(name: str, file: io.BufferedReader, head: bytes) -> Stream:
+    """The Stream of a text: JSON lines, other JSON, or lines of text."""
+
+    def until_damage(records: Iterator[Record | Drop]) -> Iterator[Record | Drop]:
+        last = 0
+        try:
+            for record in records:
+                last = record.origin.row
+                yield record
+        except DAMAGES as error:
+            why = f"it cannot be unpacked any further, and nothing from here on was read: {error}"
+            yield Drop(Origin(name, last + 1), CUT_OFF, why)
+
+    first, line_end, rest = head.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")
+    if first[:1] not in (b"{", b"["):
+        return Stream(name, True, until_damage(_lines(name, file, lambda text: text)))
+    is_named_lines = Path(name.removesuffix(".gz").removesuffix(".zst")).suffix in (".jsonl", ".ndjson")
+    by_line = _is_json(first) and bool(rest.strip()) if first[:1] == b"[" else _is_json(first) or is_named_lines
+    records = _lines(name, file, json.loads) if by_line and line_end else _values(name, file)
+    return Stream(name, False, until_damage(records))
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _lines(name: str, file: io.BufferedReader, parse: Callable[[str], Any]) -> Iterator[Record | Drop]:
+    """A Record for each line that is not blank; a Drop where it is no UTF-8, longer than a line may be, or not to be parsed."""
+    number = 0
+    for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), 1):
+        if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+            while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+                pass
+            yield bad_row(name, number, number, f"a line of more than {MAX_LINE_BYTES:,} bytes")
+        elif line.strip():
+            try:
+                content = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                yield Record(Origin(name, number), parse(content))
+            except UnicodeDecodeError as error:
+                fault = f"byte {error.start} of the line, 0x{line[error.start]:02x}, is not UTF-8"
+                yield bad_row(name, number, number, fault, line.decode("utf-8", "replace"))
+            except (ValueError, RecursionError) as error:
+                yield bad_row(name, number, number, json_fault(error), content)
+
+
+def _values(name: str, file: io.BufferedReader) -> Iterator[Record | Drop]:
+    """A Record for each JSON value, a Drop where there is none."""
+    for number, value in enumerate(read_values(cast(BinaryIO, file)), 1):
+        if isinstance(value, BadJson):
+            yield Drop(Origin(name, number), CUT_OFF if value.is_end else BAD_ROW, value.why)
+        else:
+            yield Record(Origin(name, number), value)
+
+
+def _parquet(name: str, file: BinaryIO) -> Iterator[Record | Drop]:
+    """A Record for each row of a Parquet file, batch by batch.
+
+    Raises:
+        DataError: the file is damaged, or packed once more.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    try:
+        file.seek(0)
+        with closing(pyarrow.parquet.ParquetFile(file)) as table:
+            rows = (row for batch in table.iter_batches(PARQUET_BATCH_ROWS) for row in batch.to_pylist())
+            for number, row in enumerate(rows, 1):
+                yield Record(Origin(name, number), row)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        do = "Unpack it if it is packed; else write the file again"
+        raise DataError(Problem(name, f"it cannot be read as Parquet: {reason}", do)) from error
