@@ -17,6 +17,7 @@ from typing import Any, Literal
 from whet.example import Drop, Example, Origin
 
 BAD_FIELD = "bad_field"
+FILTERED = "filtered"  # left out because that was asked for, and so not lost
 SHOWN_CHARS = 200
 
 

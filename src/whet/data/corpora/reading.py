@@ -9,7 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from whet.data.corpora.format import DEFAULT_OPTIONS, Format, Item, Options, Record
+from whet.data.corpora.format import DEFAULT_OPTIONS, FILTERED, Format, Item, Options, Record
 from whet.data.corpora.registry import SNIFFED_RECORDS, find_format, no_format, recognise
 from whet.data.corpora.streams import CUT_OFF, Stream, open_streams
 from whet.data.examples import EMPTY_INPUT, EMPTY_TARGET, has_content
@@ -33,6 +33,7 @@ class Report:
     read: int = 0
     repaired: int = 0
     skipped: int = 0
+    filtered: int = 0  # of those that were skipped
     examples: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     drops: list[Drop] = field(default_factory=list)
@@ -43,6 +44,7 @@ class Report:
             raise AssertionError(f"{item.origin}: the reader of {self.format} dropped a record without a reason")
         self.read += 1
         self.skipped += not item.examples
+        self.filtered += not item.examples and all(drop.reason == FILTERED for drop in item.drops)
         self.repaired += bool(item.examples and item.drops)
         self.examples += len(item.examples)
         self.reasons.update(drop.reason for drop in item.drops)
@@ -50,8 +52,8 @@ class Report:
 
     @property
     def lost(self) -> float:
-        """The share of the records that gave no Example; 1 where the file was cut off."""
-        return 1.0 if self.reasons[CUT_OFF] else self.skipped / self.read if self.read else 0.0
+        """The share of the records that gave no Example and should have; 1 where the file was cut off."""
+        return 1.0 if self.reasons[CUT_OFF] else (self.skipped - self.filtered) / self.read if self.read else 0.0
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON values."""

@@ -6,12 +6,15 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
-from whet.data.corpora import messages
+from whet.data.corpora import lima, marked, messages, oasst, sharegpt
 from whet.data.corpora.format import Format
 from whet.errors import DataError, Problem
 
 # The more particular before the more general: of two formats that fit equally well, the first is taken.
-FORMATS: tuple[Format, ...] = (messages.MESSAGES,)
+FORMATS: tuple[Format, ...] = (
+    messages.MESSAGES, sharegpt.SHAREGPT, lima.LIMA, oasst.OASST, oasst.OASST_MESSAGES,
+    marked.OIG, marked.OIG_PAIRS, marked.OIG_TEXT, marked.GUANACO, marked.LLAMA_GUANACO, marked.CHATML,
+)  # fmt: skip
 SNIFFED_RECORDS = 32
 LEAST_SHARE = 0.5
 
@@ -39,14 +42,18 @@ def recognise(values: Sequence[Any], is_text: bool) -> Format | None:
 
 def no_format(name: str, values: Sequence[Any], is_text: bool) -> Problem:
     """The Problem of a file that fits no format: what was seen in it, and what comes nearest."""
-    keys = list(dict.fromkeys(key for value in values if isinstance(value, dict) for key in value))
-    if is_text or not values:
-        return Problem(name, "it fits no corpus format", "Name one with --format, or read it as a table (`whet new`)")
-    seen = f"records with {_listed(keys)}" if keys else f"records of the type {type(values[0]).__name__}"
-    near = sorted(
-        (format_ for format_ in FORMATS if set(format_.fields) & set(keys)),
-        key=lambda format_: -len(set(format_.fields) & set(keys)) / len({*format_.fields, *keys}),
-    )[:3]
+    of_its_kind = [format_ for format_ in FORMATS if format_.lines == is_text]
+    if is_text:
+        seen = f"lines of text, the first being {values[0][:60]!r}" if values else "no line of text"
+        near = of_its_kind
+    else:
+        keys = list(dict.fromkeys(key for value in values if isinstance(value, dict) for key in value))
+        kinds = sorted({type(value).__name__ for value in values})
+        seen = (
+            f"records with {_listed(keys)}" if keys else f"records of the type {' and '.join(kinds)}" if kinds else "no record"
+        )
+        shared = {format_: len({*format_.fields} & {*keys}) / len({*format_.fields, *keys, ""}) for format_ in of_its_kind}
+        near = sorted((format_ for format_ in of_its_kind if shared[format_]), key=lambda format_: -shared[format_])[:3]
     nearest = "; ".join(f"{format_.name} ({', '.join(format_.fields)})" for format_ in near)
     do = f"The nearest are {nearest}: name one with --format" if near else "Read it as a table (`whet new`)"
     return Problem(name, f"it fits no corpus format: it holds {seen}", do)

@@ -80,11 +80,11 @@ def _streams(name: str, path: Path) -> Iterator[Stream | Problem]:
                     with archive.open(member) as packed:
                         yield _stream(f"{name}/{member.filename}", io.BufferedReader(cast(Any, packed), HEAD_BYTES))
     else:
-        with path.open("rb") as opened:
+        with io.BufferedReader(path.open("rb", buffering=0), HEAD_BYTES) as opened:
             yield _stream(name, opened)
 
 
-def _stream(name: str, file: io.BufferedReader) -> Stream | Problem:
+def _stream(name: str, file: io.BufferedReader[Any]) -> Stream | Problem:
     """The Stream of an open file, unpacked where it is packed."""
     try:
         head = file.peek(HEAD_BYTES)[:HEAD_BYTES]
@@ -106,7 +106,7 @@ def _stream(name: str, file: io.BufferedReader) -> Stream | Problem:
     return _text_stream(name, file, head)
 
 
-def _text_stream(name: str, file: io.BufferedReader, head: bytes) -> Stream:
+def _text_stream(name: str, file: io.BufferedReader[Any], head: bytes) -> Stream:
     """The Stream of a text: JSON lines, other JSON, or lines of text."""
 
     def until_damage(records: Iterator[Record | Drop]) -> Iterator[Record | Drop]:
@@ -136,7 +136,7 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-def _lines(name: str, file: io.BufferedReader, parse: Callable[[str], Any]) -> Iterator[Record | Drop]:
+def _lines(name: str, file: io.BufferedReader[Any], parse: Callable[[str], Any]) -> Iterator[Record | Drop]:
     """A Record for each line that is not blank; a Drop where it is no UTF-8, longer than a line may be, or not to be parsed."""
     number = 0
     for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), 1):
@@ -155,7 +155,7 @@ def _lines(name: str, file: io.BufferedReader, parse: Callable[[str], Any]) -> I
                 yield bad_row(name, number, number, json_fault(error), content)
 
 
-def _values(name: str, file: io.BufferedReader) -> Iterator[Record | Drop]:
+def _values(name: str, file: io.BufferedReader[Any]) -> Iterator[Record | Drop]:
     """A Record for each JSON value, a Drop where there is none."""
     for number, value in enumerate(read_values(cast(BinaryIO, file)), 1):
         if isinstance(value, BadJson):

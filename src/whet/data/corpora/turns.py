@@ -69,7 +69,7 @@ def to_item(
             continue
         if message.role == "assistant" and number not in unlearned:
             if before and before[-1].role in ("user", "tool"):
-                examples.append(_example(record, len(examples) + 1, before, message.text, group or record.id))
+                examples.append(to_example(record, len(examples) + 1, before, message.text, group or record.id))
             else:
                 drops.append(record.drop(UNASKED, f"turn {number + 1} answers nothing: no question stands before it"))
         before.append(message)
@@ -80,7 +80,8 @@ def to_item(
     return Item(record.origin, tuple(examples), tuple(drops))
 
 
-def _example(record: Record, number: int, before: Sequence[Message], answer: str, group: str) -> Example:
+def to_example(record: Record, number: int, before: Sequence[Message], answer: str, group: str) -> Example:
+    """The Example of one answer of a conversation: the turn before it is its instruction, those before that its history."""
     return Example(
         id=f"{record.id}.{number}",
         inputs={"input": ""},
