@@ -145,6 +145,7 @@ def hang(rows: Sequence[Encoded], device: torch.device) -> Batch:
     picked = np.ones((1, len(kept)), bool)
     arrays = (tree.ids[None], tree.positions[None], kept, picked, _targets(rows), which)
     tensors = [torch.from_numpy(a).to(device) for a in arrays]
+    tree.read = tensors[2]
     spans = tuple((0, path) for path in tree.paths)
     return Batch(tuple(rows), tensors[0], tensors[1], None, spans, tensors[2], tensors[3], tensors[4], tree, tensors[5])
 

@@ -15,6 +15,7 @@ from whet.engine import tree
 from whet.engine.batch_size import is_out_of_memory, release
 from whet.engine.batches import Batch, collate, hang, pack
 from whet.engine.course import Course
+from whet.engine.fused import fusing
 from whet.engine.loss import summed_loss
 from whet.progress import Progress
 
@@ -37,7 +38,7 @@ class Layout:
     def attending(self, model: torch.nn.Module) -> Iterator[None]:
         """What forward and backward passes of such batches run in."""
         if self.name == "tree":
-            with tree.attending(model):
+            with tree.attending(model), fusing(model):
                 yield
         else:
             yield

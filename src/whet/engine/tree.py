@@ -27,6 +27,8 @@ NAME = "whet_tree"
 SHORTEST_NODE = 4
 # Nodes are put side by side for their own attention; a group takes nodes down to this share of its longest.
 GROUPED_FROM = 0.6
+# The last layer computes only what is read, where that is at most one column in so many: its attention is dense then.
+TAIL_SHARE = 4
 
 Ids = tuple[int, ...]
 
@@ -52,13 +54,15 @@ class Piece:
 
 @dataclass(slots=True)
 class Tree:
-    """Nodes in depth-first order, the row that they make, and where each sequence lies in it."""
+    """Nodes in depth-first order, the row that they make, and where each sequence lies in it. `read`: the columns whose outputs
+    are read, if those of others are not."""
 
     nodes: tuple[Node, ...]
     ids: np.ndarray
     paths: tuple[tuple[Piece, ...], ...]
+    read: torch.Tensor | None = None
     _groups: list[_Group] = field(default_factory=list, repr=False)
-    _masks: dict[tuple[torch.device, int | None], torch.Tensor] = field(default_factory=dict, repr=False)
+    _masks: dict[tuple[torch.device, int | None, bool], torch.Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def positions(self) -> np.ndarray:
@@ -80,34 +84,43 @@ class Tree:
                 waiting = waiting[len(taken) :]
         return self._groups
 
-    def mask(self, device: torch.device, window: int | None = None) -> torch.Tensor:
-        """Which column (second index) each column (first) sees: (T, T), bool; no farther back than `window` positions."""
-        if (device, window) not in self._masks:
-            node = np.repeat(np.arange(len(self.nodes)), [n.length for n in self.nodes])
-            ends = np.array([n.end for n in self.nodes])[node]
-            column = np.arange(len(self.ids))
-            seen = (column[None] <= column[:, None]) & (ends[None] > column[:, None])
+    @property
+    def tail(self) -> torch.Tensor | None:
+        """The columns that the last layer need compute, if they are few enough to be worth it."""
+        return self.read if self.read is not None and TAIL_SHARE * len(self.read) <= len(self.ids) else None
+
+    def mask(self, device: torch.device, window: int | None = None, is_tail: bool = False) -> torch.Tensor:
+        """Which column (second index) each column (first; of the tail alone, if asked) sees, no farther back than `window`
+        positions: (T, T) or (N, T), bool."""
+        key = (device, window, is_tail)
+        if key not in self._masks:
+            ends = np.repeat([n.end for n in self.nodes], [n.length for n in self.nodes])
+            column, positions = np.arange(len(self.ids)), self.positions
+            seeing = column if not is_tail or self.tail is None else self.tail.numpy(force=True)
+            seen = (column[None] <= seeing[:, None]) & (ends[None] > seeing[:, None])
             if window is not None:
-                seen &= self.positions[:, None] - self.positions[None] < window
-            self._masks[device, window] = torch.from_numpy(seen).to(device)
-        return self._masks[device, window]
+                seen &= positions[seeing][:, None] - positions[None] < window
+            self._masks[key] = torch.from_numpy(seen).to(device)
+        return self._masks[key]
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
     """Nodes side by side, the shorter ones filled up with their last token. `columns`: (n x L,) into the row; `valid`: places
-    in that flattened table which are no filling."""
+    in that flattened table which are no filling; `span`: the columns of one node alone, which need no copying."""
 
     count: int
     columns: torch.Tensor
     valid: torch.Tensor
+    span: slice | None
 
     @classmethod
     def of(cls, nodes: Sequence[Node]) -> _Group:
         width = max(n.length for n in nodes)
         table = np.stack([n.start + np.minimum(np.arange(width), n.length - 1) for n in nodes])
         valid = np.concatenate([i * width + np.arange(n.length) for i, n in enumerate(nodes)])
-        return cls(len(nodes), torch.from_numpy(table.ravel()), torch.from_numpy(valid))
+        span = slice(nodes[0].start, nodes[0].start + nodes[0].length) if len(nodes) == 1 else None
+        return cls(len(nodes), torch.from_numpy(table.ravel()), torch.from_numpy(valid), span)
 
 
 def grow(sequences: Sequence[Ids]) -> Tree:
@@ -157,15 +170,50 @@ def _common(one: Ids, other: Ids) -> int:
 
 @contextmanager
 def attending(model: torch.nn.Module) -> Iterator[None]:
-    """Lets the model's attention layers read token trees; their own attention is back afterwards. Backward passes that compute
-    activations again must lie inside as well."""
+    """Lets the model's attention layers read token trees, and its last layer leave out what nobody reads; all is as before
+    afterwards. Backward passes that compute activations again must lie inside as well."""
     config: Any = model.config
     before = config._attn_implementation
     config._attn_implementation = NAME
+    hooks = _hook_tail(model)
     try:
         yield
     finally:
         config._attn_implementation = before
+        for hook in hooks:
+            hook.remove()
+
+
+def _hook_tail(model: Any) -> list[Any]:
+    """Hooks that let the last layer's feed-forward part see the tail of a tree alone. What it would say of the other columns is
+    read by nobody, so zeros stand there."""
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else None
+    layers = getattr(decoder, "layers", None) or getattr(decoder, "h", None)
+    part = getattr(layers[-1], "mlp", None) if layers else None
+    if part is None:
+        return []
+    trees: list[Any] = []  # that of this pass, if it has a tail
+
+    def enter(_: object, __: object, given: dict[str, Any]) -> None:
+        trees[:] = [tree for tree in (given.get("tree"),) if tree is not None and tree.tail is not None]
+
+    def gather(_: object, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return (given[0][:, trees[0].tail],) if trees else given
+
+    def scatter(_: object, given: tuple[torch.Tensor, ...], out: torch.Tensor) -> torch.Tensor:
+        return _spread(out, trees[0].tail, len(trees[0].ids), 1) if trees else out
+
+    return [
+        layers[-1].register_forward_pre_hook(enter, with_kwargs=True),
+        part.register_forward_pre_hook(gather),
+        part.register_forward_hook(scatter),
+    ]
+
+
+def _spread(few: torch.Tensor, columns: torch.Tensor, count: int, axis: int) -> torch.Tensor:
+    """What belongs to these columns at their places among `count`, zeros elsewhere."""
+    shape = [*few.shape[:axis], count, *few.shape[axis + 1 :]]
+    return few.new_zeros(shape).index_copy(axis, columns, few)
 
 
 def attention(
@@ -189,6 +237,10 @@ def attention(
     query, key = query.to(value.dtype), key.to(value.dtype)  # under autocast, rotary embeddings leave them in float32
     window = sliding_window if sliding_window and sliding_window <= int(tree.positions.max()) else None
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if tree.tail is not None and _is_last(module):
+        mask = tree.mask(query.device, window, is_tail=True)
+        few = _dense(query[:, :, tree.tail], key, value, mask, scale, dropout, softcap)
+        return _spread(few, tree.tail, len(tree.ids), 2).transpose(1, 2), None
     if query.device.type == "cpu" and not dropout and softcap is None and window is None and value.shape[-1] == query.shape[-1]:
         out = _TreeAttention.apply(query, key, value, tree, scale)
     else:
@@ -197,6 +249,12 @@ def attention(
 
 
 AttentionInterface.register(NAME, attention)
+
+
+def _is_last(module: Any) -> bool:
+    """Whether this is the attention of a model's last layer."""
+    layers = getattr(getattr(module, "config", None), "num_hidden_layers", None)
+    return layers is not None and getattr(module, "layer_idx", None) == layers - 1
 
 
 def _dense(
@@ -236,8 +294,11 @@ class _TreeAttention(torch.autograd.Function):
         logs = query.new_empty((columns, heads), dtype=exact)
         for group in tree.groups():
             own, log = flash(*(_gather(x, group) for x in (query, key, value)), is_causal=True, scale=scale)
-            out.index_copy_(0, group.columns[group.valid], _rows(own)[group.valid].to(exact))
-            logs.index_copy_(0, group.columns[group.valid], _rows(log)[group.valid].to(exact))
+            if group.span:
+                out[group.span], logs[group.span] = own[0].transpose(0, 1), log[0].transpose(0, 1)
+            else:
+                out.index_copy_(0, group.columns[group.valid], _rows(own)[group.valid].to(exact))
+                logs.index_copy_(0, group.columns[group.valid], _rows(log)[group.valid].to(exact))
         for node in tree.shared:
             above, below = slice(node.start, node.start + node.length), slice(node.start + node.length, node.end)
             seen, log = flash(query[:, :, below], key[:, :, above], value[:, :, above], scale=scale)
@@ -262,7 +323,10 @@ class _TreeAttention(torch.autograd.Function):
             parts = (_gather(x, group) for x in (query, key, value, out))
             own = backward(upstream, *parts, _gather(logs[..., None], group)[..., 0], 0.0, True, scale=ctx.scale)
             for total, part in zip(totals, own, strict=True):
-                total[0].index_add_(1, group.columns, _rows(part).transpose(0, 1))
+                if group.span:
+                    total[:, :, group.span] += part
+                else:
+                    total[0].index_add_(1, group.columns, _rows(part).transpose(0, 1))
         for node in ctx.tree.shared:
             above, below = slice(node.start, node.start + node.length), slice(node.start + node.length, node.end)
             q, k, v = backward(
@@ -277,6 +341,8 @@ class _TreeAttention(torch.autograd.Function):
 
 def _gather(x: torch.Tensor, group: _Group, only_valid: bool = False) -> torch.Tensor:
     """A group's columns of (1, H, T, D) as (n, H, L, D), the filling zero if asked."""
+    if group.span:
+        return x[:, :, group.span]
     table = x[0].index_select(1, group.columns)  # (H, n x L, D)
     if only_valid and len(group.valid) < len(group.columns):
         kept = torch.zeros(len(group.columns), 1, dtype=x.dtype)

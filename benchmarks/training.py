@@ -1,0 +1,240 @@
+"""whet's training against TRL's SFTTrainer: `python benchmarks/training.py [--quick] [--case NAME ...] [--json FILE]`.
+
+The same random weights, the same rows, the same LoRA (r 16 on all linear layers, float32), the same steps on the same two
+threads. Each contender is a process of its own that waits between two steps; steps are taken in turns (A B C A B C ...), and
+the medians compared. A step is everything from one to the next: collation, forward, backward, clipping, the optimizer, the log.
+Step memory is the highest resident size during a step above that before it.
+
+TRL runs at its best setting here (completion only, no checkpointing) as it is shipped, where on a CPU its fused head scores
+every position; and *patched*, so that it scores label positions only as it does on CUDA: the honest measure of what the layout
+of a step gains. --all adds its default (checkpointing), length groups and packing. Cases from real text need the data of SOURCES.
+
+The limit of a case is the time that the arithmetic of its token trees would take at the best matrix-product rate measured here.
+Exits 1 when a ratio is below its floor. --quick: the first two cases, three minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from importlib import resources
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from whet.engine.tree import grow
+
+WORKER = Path(__file__).with_name("training_worker.py")
+END = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is trained, and the floors: speed over TRL as shipped and patched, memory of TRL as shipped over ours."""
+
+    name: str
+    shape: str
+    instruction: int
+    batch: int = 8
+    instruction_first: bool = True
+    shipped: float = 0.0
+    patched: float = 0.0
+    memory: float = 0.0
+    lora: bool = True
+
+
+CASES = (
+    Case("15 M, 60-token instruction first", "15 M", 60, shipped=10, patched=3, memory=12),
+    Case("15 M, 300-token instruction first", "15 M", 300, shipped=15, patched=5, memory=20),
+    Case("15 M, input first, nothing shared", "15 M", 60, instruction_first=False, shipped=8, patched=1.8, memory=6),
+    Case("135 M, 60-token instruction first", "135 M", 60, shipped=5, patched=4, memory=6),
+    Case("135 M, 300-token instruction first", "135 M", 300, shipped=9, patched=6, memory=10),
+    Case("135 M, 1,000-token instruction first", "135 M", 1000, shipped=14, patched=9, memory=12),
+    Case("15 M, 60-token instruction first, 32 rows", "15 M", 60, batch=32),
+    Case("15 M, 1,000-token instruction first", "15 M", 1000),
+    Case("135 M, input first, nothing shared", "135 M", 60, instruction_first=False),
+    Case("15 M, 60-token instruction first, all weights", "15 M", 60, lora=False),
+)
+
+
+def synthetic(case: Case, count: int = 400) -> list[dict[str, list[int]]]:
+    """Rows of random ids: an instruction that all share, 20 to 60 ids of their own, one of four labels and its end."""
+    rng = random.Random(0)
+
+    def ids(count: int) -> list[int]:
+        return [rng.randrange(2, 6000) for _ in range(count)]
+
+    instruction, labels = ids(case.instruction), [[*ids(1 + i % 2), END] for i in range(4)]
+    rows = []
+    for _ in range(count):
+        own = ids(rng.randint(20, 60))
+        prompt = [*instruction, *own] if case.instruction_first else [*own, *instruction]
+        rows.append({"prompt": [END, *prompt], "completion": rng.choice(labels)})
+    return rows
+
+
+class Contender:
+    """A worker process, and what its steps took."""
+
+    def __init__(self, name: str, given: dict[str, Any]) -> None:
+        command = [sys.executable, str(WORKER), name]
+        self.name, self.seconds = name, list[float]()
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps(given) + "\n")
+
+    def step(self, order: str = "step") -> dict[str, Any]:
+        """Lets it take one step; returns what it says of it."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(order + "\n")
+        self.process.stdin.flush()
+        while line := self.process.stdout.readline():
+            if line.startswith('{"seconds"'):
+                said: dict[str, Any] = json.loads(line)
+                return said
+        raise SystemExit(f"{self.name} ended with exit code {self.process.wait()}")
+
+    def close(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(case: Case, names: Sequence[str], rounds: int, threads: int, rows: list[dict[str, list[int]]]) -> dict[str, Any]:
+    """Median seconds of a step and step memory by contender."""
+    tokenizer = str(resources.files("whet.base") / "whetstone")
+    given = {**asdict(case), "threads": threads, "rows": rows, "tokenizer": tokenizer}
+    contenders = [Contender(name, given) for name in names]
+    for contender in contenders:
+        for _ in range(2):  # libraries warm up, optimizer states come to be
+            contender.step()
+    for _ in range(rounds):
+        for contender in contenders:
+            contender.seconds.append(contender.step()["seconds"])
+    memory = {c.name: max(c.step("memory")["bytes"] for _ in range(2)) for c in contenders}
+    for contender in contenders:
+        contender.close()
+    return {c.name: {"seconds": median(c.seconds), "all_seconds": c.seconds, "bytes": memory[c.name]} for c in contenders}
+
+
+# -- the limit -----------------------------------------------------------------------------------------------------------
+
+RATE = """
+import time, torch
+torch.set_num_threads({threads})
+a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+linear = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+ways = [lambda: a @ b] + ([lambda: linear(a, b, None, "none", [], "")] if linear else [])
+best = 0.0
+for way in ways:
+    for _ in range(40):
+        began = time.perf_counter()
+        way()
+        best = max(best, 2 * 1024**3 / (time.perf_counter() - began))
+print(best)
+"""
+
+
+def matmul_rate(threads: int) -> float:
+    """The best float32 matrix-product rate found here, in FLOP/s."""
+    done = subprocess.run([sys.executable, "-c", RATE.format(threads=threads)], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def tree_flops(case: Case, rows: list[dict[str, list[int]]], steps: range) -> float:
+    """Mean FLOPs of a step's matrix products over its token tree: forward and input gradient of every frozen linear layer
+    for each token of the tree, three products of each adapter, and the head for each target. Attention is left out."""
+    from training_worker import SHAPES
+
+    shape = SHAPES[case.shape]
+    width, ffn, layers = shape["hidden_size"], shape["intermediate_size"], shape["num_hidden_layers"]
+    kv = width * shape["num_key_value_heads"] // shape["num_attention_heads"]
+    linears = [(width, width), (width, kv), (width, kv), (width, width), (width, ffn), (width, ffn), (ffn, width)]
+    weights = layers * sum(i * o for i, o in linears)
+    adapter = layers * sum(16 * (i + o) for i, o in linears)
+    found = 0.0
+    for step in steps:
+        taken = [rows[i % len(rows)] for i in range(step * case.batch, (step + 1) * case.batch)]
+        tokens = len(grow([(*r["prompt"], *r["completion"]) for r in taken]).ids)
+        targets = sum(len(r["completion"]) for r in taken)
+        a_token = 4 * weights + 6 * adapter if case.lora else 6 * weights
+        found += tokens * a_token + targets * (4 if case.lora else 6) * width * shape["vocab_size"]
+    return found / len(steps)
+
+
+# -- the table -----------------------------------------------------------------------------------------------------------
+
+
+def row_of(case: Case, found: dict[str, Any], limit_seconds: float) -> dict[str, Any]:
+    """One line of the table."""
+    ours = found["whet"]
+
+    def faster(name: str) -> float | None:
+        return found[name]["seconds"] / ours["seconds"] if name in found else None
+
+    return {
+        "case": case.name, "whet_ms_a_row": 1000 * ours["seconds"] / case.batch, "of_the_limit": limit_seconds / ours["seconds"],
+        "vs_shipped": faster("trl-best"), "vs_patched": faster("trl-patched"),
+        "memory_vs_shipped": found["trl-best"]["bytes"] / ours["bytes"],
+        "others": {n: faster(n) for n in found if n not in ("whet", "trl-best", "trl-patched")},
+        "floors": {"vs_shipped": case.shipped, "vs_patched": case.patched, "memory_vs_shipped": case.memory},
+        "contenders": found,
+    }  # fmt: skip
+
+
+def line_of(row: dict[str, Any]) -> str:
+    """The same as a line of Markdown."""
+    cells = [row["case"], f"{row['whet_ms_a_row']:.1f}"]
+    for key in ("vs_shipped", "vs_patched", "memory_vs_shipped"):
+        floor = row["floors"][key]
+        sign = "1/" if key.startswith("memory") else ""
+        cells.append(f"{sign}{row[key]:.1f}" + (f" (floor {sign}{floor:g})" if floor else ""))
+    others = ", ".join(f"{name.removeprefix('trl-')} {ratio:.1f}" for name, ratio in row["others"].items())
+    return "| " + " | ".join([*cells, f"{row['of_the_limit']:.0%}", others or "–"]) + " |"
+
+
+HEAD = (
+    "| case | whet, ms a row | faster than TRL as shipped | than TRL patched | step memory | of the limit | than its other settings |\n"
+    "|---|---|---|---|---|---|---|"
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="the first two cases")
+    parser.add_argument("--case", action="append", default=[], help="a case that contains this; may be given again")
+    parser.add_argument("--all", action="store_true", help="TRL's other settings too")
+    parser.add_argument("--rounds", type=int, default=9, help="steps of each contender that count")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="where the figures are written")
+    args = parser.parse_args()
+    cases = [c for c in CASES if any(part in c.name for part in args.case)] if args.case else list(CASES)
+    cases = cases[:2] if args.quick else cases
+    names = ["whet", "trl-best", "trl-patched", *(["trl-default", "trl-grouped", "trl-packed"] if args.all else [])]
+    rate, began, rows = matmul_rate(args.threads), time.monotonic(), []
+    print(f"{date.today()}, {platform.processor() or platform.machine()}, {args.threads} threads, "
+          f"best matrix product {rate / 1e9:.0f} GFLOP/s\n\n{HEAD}", flush=True)  # fmt: skip
+    for case in cases:
+        made = synthetic(case)
+        limit = tree_flops(case, made, range(2, 2 + args.rounds)) / rate
+        rows.append(row_of(case, compare(case, names, args.rounds, args.threads, made), limit))
+        print(line_of(rows[-1]), flush=True)
+    missed = [f"{r['case']}: {k} {r[k]:.1f} < {f:g}" for r in rows for k, f in r["floors"].items() if r[k] < f]
+    if args.json:
+        record = {"date": str(date.today()), "threads": args.threads, "gflops": rate / 1e9, "rows": rows, "missed": missed}
+        args.json.write_text(json.dumps(record, indent=1), "utf-8")
+    ratios = "; ".join(f"{r['case']}: {r['vs_shipped']:.1f}x, {r['vs_patched']:.1f}x, 1/{r['memory_vs_shipped']:.1f}" for r in rows)
+    print(f"\n{ratios} ({time.monotonic() - began:.0f} s){'; BELOW: ' + '; '.join(missed) if missed else ''}")
+    return int(bool(missed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""One contender of benchmarks/training.py in a process of its own: trains, a step whenever a line comes in, and says what it took.
+
+`python training_worker.py CONTENDER < '{"case": ...}\\n'`: a case as JSON in the first line, then "step", "memory" or "profile".
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+STEPS = 400  # more than any run of the benchmark asks for
+SHAPES: dict[str, dict[str, Any]] = {
+    "15 M": {"hidden_size": 288, "num_hidden_layers": 6, "num_attention_heads": 6, "num_key_value_heads": 6,
+             "intermediate_size": 768, "vocab_size": 32_000, "tie_word_embeddings": True},
+    "135 M": {"hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3,
+              "intermediate_size": 1536, "vocab_size": 49_152, "tie_word_embeddings": True},
+}  # fmt: skip
+Gate = Callable[[], None]
+
+
+def base(shape: str) -> LlamaForCausalLM:
+    """A model of that shape with random weights, the same in every process."""
+    torch.manual_seed(0)
+    special = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1, "max_position_embeddings": 2048}
+    return LlamaForCausalLM(LlamaConfig(**SHAPES[shape], **special)).eval()
+
+
+class Clock:
+    """Stands between two steps: says what the last one took, waits for a line, and lets the next one begin."""
+
+    def __init__(self) -> None:
+        self.began: float | None = None
+        self.order, self.resident = "", 0
+        self.profile: Any = None
+
+    def between(self) -> None:
+        """Called when a step has ended."""
+        if self.began is not None:
+            self.say()
+        self.order = sys.stdin.readline().strip()
+        if not self.order:
+            sys.exit()
+        if self.order == "memory":
+            gc.collect()
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+            Path("/proc/self/clear_refs").write_text("5")  # begins the count of the highest resident size anew
+            self.resident = status("VmRSS")
+        if self.order == "profile":
+            self.profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+            self.profile.__enter__()
+        self.began = time.perf_counter()
+
+    def say(self) -> None:
+        assert self.began is not None
+        said: dict[str, Any] = {"seconds": time.perf_counter() - self.began}
+        if self.order == "memory":
+            said["bytes"] = status("VmHWM") - self.resident
+        if self.profile is not None:
+            self.profile.__exit__(None, None, None)
+            averages = self.profile.key_averages()
+            said["operators"] = {e.key: e.self_cpu_time_total / 1e6 for e in averages if e.self_cpu_time_total > 100}
+            self.profile = None
+        print(json.dumps(said), flush=True)
+
+
+def status(key: str) -> int:
+    """A line of this process's memory status, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
+
+
+def whet(case: dict[str, Any], clock: Clock, folder: Path) -> None:
+    """whet's own loop; the progress that it reports to is the clock."""
+    from whet.data.tokens import Encoded
+    from whet.engine import adapters, loop
+    from whet.engine.course import Course
+    from whet.engine.timetable import Timetable
+    from whet.progress import Silent
+    from whet.sections import Lora, Train
+
+    class Gated(Silent):
+        def advance(self, count: int = 1, note: str = "") -> None:
+            clock.between()
+
+        def say(self, line: str) -> None:
+            print(line, file=sys.stderr)
+
+    model: Any = base(case["shape"])
+    if case["lora"]:
+        model = adapters.add_adapter(model, Lora(r=16, lora_alpha=16), seed=0)
+    rows = [Encoded(str(i), tuple(row["prompt"]), tuple(row["completion"])) for i, row in enumerate(case["rows"])]
+    train = Train(max_steps=STEPS, num_train_epochs=STEPS, per_device_train_batch_size=case["batch"], learning_rate=1e-4,
+                  train_sampling_strategy="sequential", share_prefix=case.get("share_prefix", True))  # fmt: skip
+    course = Course(rows, Timetable(len(rows), train, 0), 1, lambda model: (0.0, None), folder)
+    loop.train(model, course, Gated())
+
+
+def trl(case: dict[str, Any], clock: Clock, folder: Path, kind: str) -> None:
+    """TRL's SFTTrainer on the same ids; `kind` is one of best, default, grouped, packed, patched."""
+    import trl.trainer.utils
+    from datasets import Dataset, disable_progress_bars
+    from peft import LoraConfig
+    from transformers import AutoTokenizer, TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+
+    if kind == "patched":  # as on CUDA: label positions only in its fused head
+        trl.trainer.utils._use_triton = lambda device: True
+
+    class Gated(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            clock.between()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            clock.between()
+
+    disable_progress_bars()
+    whole = [{"input_ids": [*r["prompt"], *r["completion"]],
+              "completion_mask": [0] * len(r["prompt"]) + [1] * len(r["completion"])} for r in case["rows"]]  # fmt: skip
+    longest = max(len(row["input_ids"]) for row in whole)
+    more: dict[str, Any] = {"train_sampling_strategy": "sequential"}
+    if kind == "grouped":
+        more = {"train_sampling_strategy": "group_by_length"}
+    if kind == "packed":  # as many tokens in a step as the rows of a step have
+        mean = sum(len(row["input_ids"]) for row in whole) / len(whole)
+        more |= {"packing": True, "packing_strategy": "bfd", "max_length": max(longest, round(mean * case["batch"]))}
+    settings = SFTConfig(
+        output_dir=str(folder), max_steps=STEPS, learning_rate=1e-4, bf16=False, use_cpu=True, report_to=[], disable_tqdm=True,
+        per_device_train_batch_size=1 if kind == "packed" else case["batch"], save_strategy="no", logging_steps=1000,
+        activation_checkpointing=kind == "default", completion_only_loss=True, dataloader_pin_memory=False, optim="adamw_torch",
+        **{"max_length": None, **more},
+    )  # fmt: skip
+    lora = LoraConfig(r=16, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM") if case["lora"] else None
+    tokenizer = AutoTokenizer.from_pretrained(case["tokenizer"])
+    trainer = SFTTrainer(base(case["shape"]), settings, train_dataset=Dataset.from_list(whole), peft_config=lora,
+                         processing_class=tokenizer, callbacks=[Gated()])  # fmt: skip
+    trainer.remove_callback(next(c for c in trainer.callback_handler.callbacks if type(c).__name__ == "PrinterCallback"))
+    trainer.train()
+
+
+def main(contender: str) -> None:
+    case = json.loads(sys.stdin.readline())
+    torch.set_num_threads(case["threads"])
+    with tempfile.TemporaryDirectory() as folder:
+        name, _, kind = contender.partition("-")
+        clock = Clock()
+        if name == "whet":
+            whet(case, clock, Path(folder))
+        else:
+            trl(case, clock, Path(folder), kind)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

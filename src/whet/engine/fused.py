@@ -1,0 +1,164 @@
+"""Layers in fewer passes over memory, exact: what PEFT and Transformers write as a chain of operations, in one.
+
+On a CPU a step is matrix products and, between them, memory that is read and written again. A LoRA layer by the book scales
+and adds over its whole output; here both are part of its matrix products, forward and backward. Only instances are touched,
+and only while a step is computed: `fusing` puts every forward back. A layer that is not of the plain kind is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Tensor = torch.Tensor
+CPU_FACTS = Path("/proc/cpuinfo")
+
+
+@contextmanager
+def fusing(model: torch.nn.Module) -> Iterator[None]:
+    """Lets the plain LoRA layers and RMS norms of a model compute in fewer passes; their own forward is back afterwards.
+
+    Backward passes that compute activations again must lie inside as well. Under autocast nothing changes.
+    """
+    replaced = [] if torch.is_autocast_enabled("cpu") else [(m, f) for m in model.modules() if (f := _fused_forward(m))]
+    for module, forward in replaced:
+        module.forward = forward  # type: ignore[method-assign]  # the instance's, not the class's
+    try:
+        yield
+    finally:
+        for module, _ in replaced:
+            del module.forward
+
+
+def _fused_forward(module: torch.nn.Module) -> Callable[..., Tensor] | None:
+    """What a module computes in fewer passes, or None if it is of no known kind."""
+    if hasattr(module, "lora_A"):
+        return _lora_forward(module)
+    if type(module) is torch.nn.Linear and module.weight.dtype in (torch.float32, torch.float64):
+        return lambda x: _Linear.apply(x, module.weight, module.bias)
+    if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
+        return partial(_normed, module)
+    return None
+
+
+# -- linear layers ---------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _has_slow_mkl() -> bool:
+    """Whether torch's own products of float32 are the slower ones here: MKL takes its general path on processors that are not
+    Intel's, and oneDNN does not. The vendor decides and no stop-watch: a resumed run must round as the first one did."""
+    offered = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return offered and torch.backends.mkl.is_available() and CPU_FACTS.exists() and "AuthenticAMD" in CPU_FACTS.read_text()
+
+
+def _product(rows: Tensor, weight: Tensor) -> Tensor:
+    """rows weightᵀ: (T, I), (O, I) to (T, O)."""
+    if rows.dtype == torch.float32 and rows.device.type == "cpu" and _has_slow_mkl():
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, None, "none", [], "")
+        return out
+    return rows @ weight.T
+
+
+class _Linear(torch.autograd.Function):
+    """x Wᵀ + b."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])  # (T, I)
+        ctx.save_for_backward(rows if weight.requires_grad else None, weight)
+        out = _product(rows, weight)
+        return (out if bias is None else out.add_(bias)).view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        rows, weight = ctx.saved_tensors
+        grad = grads[0].reshape(-1, grads[0].shape[-1])  # (T, O)
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
+        x_grad = _product(grad, weight.T).view(*grads[0].shape[:-1], -1) if needs_x else None
+        return x_grad, grad.T @ rows if needs_weight else None, grad.sum(0) if needs_bias else None
+
+
+# -- LoRA ----------------------------------------------------------------------------------------------------------------
+
+
+def _lora_forward(layer: Any) -> Callable[..., Tensor] | None:
+    """The forward of a layer with one plain adapter on plain weights: no dropout, no variant, one precision."""
+    active = [name for name in layer.active_adapters if name in layer.lora_A]
+    base = layer.get_base_layer()
+    if type(base) is not torch.nn.Linear or len(active) != 1 or layer.disable_adapters or layer.merged:
+        return None
+    (name,) = active
+    down, up = layer.lora_A[name], layer.lora_B[name]
+    is_plain = name not in layer.lora_variant and isinstance(layer.lora_dropout[name], torch.nn.Identity)
+    weights = [base.weight, down.weight, up.weight]
+    is_frozen = not base.weight.requires_grad and (base.bias is None or not base.bias.requires_grad)
+    if not is_plain or not is_frozen or up.bias is not None or len({w.dtype for w in weights}) > 1:
+        return None
+    return lambda x: _LoraLinear.apply(x, base.weight, base.bias, down.weight, up.weight, layer.scaling[name])
+
+
+class _LoraLinear(torch.autograd.Function):
+    """x Wᵀ + b + s (x Aᵀ) Bᵀ, for a frozen W and b."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float
+    ) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])  # (T, I)
+        low = rows @ down.T  # (T, r)
+        out = _product(rows, weight).addmm_(low, up.T, alpha=scale)  # (T, O)
+        if bias is not None:
+            out.add_(bias)
+        ctx.save_for_backward(rows, weight, down, up, low)
+        ctx.scale = scale
+        return out.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        rows, weight, down, up, low = ctx.saved_tensors
+        grad = grads[0].reshape(-1, grads[0].shape[-1])  # (T, O)
+        low_grad = (grad @ up).mul_(ctx.scale)  # (T, r)
+        x_grad = None
+        if ctx.needs_input_grad[0]:
+            x_grad = _product(grad, weight.T).addmm_(low_grad, down).view(*grads[0].shape[:-1], -1)
+        return x_grad, None, None, low_grad.T @ rows, (grad.T @ low).mul_(ctx.scale), None
+
+
+# -- norms ---------------------------------------------------------------------------------------------------------------
+
+
+def _normed(norm: Any, x: Tensor) -> Tensor:
+    """An RMS norm of its input; of half precision as Transformers writes it, in float32 between."""
+    if x.dtype not in (torch.float32, torch.float64) or norm.weight.dtype != x.dtype:
+        out: Tensor = type(norm).forward(norm, x)
+        return out
+    return _RMSNorm.apply(x, norm.weight, norm.variance_epsilon)
+
+
+class _RMSNorm(torch.autograd.Function):
+    """w x / sqrt(mean(x²) + ε)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+        width = x.shape[-1]
+        inverse = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(width).add_(epsilon).rsqrt_()  # (..., 1)
+        ctx.save_for_backward(x, weight, inverse)
+        return (x * inverse).mul_(weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, inverse = ctx.saved_tensors
+        grad = grads[0]
+        weight_grad = (grad * x).mul_(inverse).flatten(0, -2).sum(0) if ctx.needs_input_grad[1] else None
+        if not ctx.needs_input_grad[0]:
+            return None, weight_grad, None
+        scaled = grad * weight
+        along = torch.linalg.vecdot(scaled, x).unsqueeze(-1)  # (..., 1)
+        along.mul_(inverse.pow(3)).div_(-x.shape[-1])
+        return scaled.mul_(inverse).addcmul_(x, along), weight_grad, None
