@@ -48,8 +48,14 @@ def build_parser() -> argparse.ArgumentParser:
     verb("eject", "write the training as a plain script on TRL, its rows beside it",
          recipe, _script, _same_order, _stage, _set, _json)  # fmt: skip
     verb("export", "write the trained model as a plain model folder, adapters merged", run, _folder, _dtype, _json)
+    _adder(verbs, "synth")("synth", "have a language model make rows; stopped at any moment, it goes on where it was",
+                           recipe, _dry_run, _pilot, _out, _stage, _set, _json)  # fmt: skip
     verb("run", "the whole way: prepare, train, evaluate, report", recipe, _out, _stage, _set, _json)
     verb("info", "list what a recipe can choose from, and when to choose which", _topic, _json)
+    below = _group(verbs, "corpus", "public instruction corpora: what there is, what is in a file, and its examples")
+    below("list", "list the corpora that are known, with their size and licence", _json)
+    below("info", "say all that is known of one corpus", _corpus, _json)
+    below("read", "read corpora and say what became of every record", _sources, _format, _tree_options, _max_lost, _json)
     return parser
 
 
@@ -95,9 +101,44 @@ def _json(p: argparse.ArgumentParser) -> None:
     p.add_argument("--json", action="store_true", help="print one JSON object on stdout")
 
 
+def _dry_run(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--dry-run", action="store_true", help="send nothing: say what it would ask, and take at most")
+
+
+def _pilot(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--pilot", action="store_true", help="make the first few rows, and forecast the rest from them")
+
+
 def _topic(p: argparse.ArgumentParser) -> None:
     p.add_argument("topic", choices=("optimizers", "schedules", "quantization"), metavar="TOPIC",
                    help="optimizers, schedules or quantization")  # fmt: skip
+
+
+def _corpus(p: argparse.ArgumentParser) -> None:
+    p.add_argument("corpus", metavar="NAME", help="its name in `whet corpus list`")
+
+
+def _sources(p: argparse.ArgumentParser) -> None:
+    help_ = "a file, a zip or a folder (gzip and zstd are unpacked on the way); a name in `whet corpus list`; or a Hub id"
+    p.add_argument("sources", nargs="+", metavar="FILE", help=help_)
+
+
+def _format(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--format", metavar="NAME", help="the format, where it should not be recognised by the first records")
+
+
+def _tree_options(p: argparse.ArgumentParser) -> None:
+    help_ = "of OpenAssistant's trees the best ranked path, or every answer (default: best)"
+    p.add_argument("--paths", choices=("best", "all"), default="best", help=help_)
+    help_ = "read OpenAssistant's messages in this language only; may be given again"
+    p.add_argument("--language", action="append", default=[], metavar="CODE", dest="languages", help=help_)
+    help_ = "read OpenAssistant's messages that reviewers refused or that were deleted, too"
+    p.add_argument("--unreviewed", action="store_true", help=help_)
+
+
+def _max_lost(p: argparse.ArgumentParser) -> None:
+    help_ = "the share of a file's records that may give no example before the exit code is 1 (default: 0.01)"
+    p.add_argument("--max-lost", type=float, default=0.01, metavar="SHARE", help=help_)
 
 
 def _name(p: argparse.ArgumentParser) -> None:

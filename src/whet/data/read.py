@@ -86,23 +86,36 @@ def table_from_dataset(dataset: Any, source: str) -> Table:
     return table_from_arrow(schema, batches, source, names)
 
 
-def _read_hub(name: str, split: str) -> Table:
-    """The Table of a data set on the Hugging Face Hub, or of its local copy where the Hub cannot be reached."""
-    import datasets
+def hub_answers(name: str) -> bool:
+    """Whether the Hub can be asked for this data set now; False where it cannot be reached.
+
+    Asked before the data set is loaded, because without a network the library tries for half a minute before it looks at its
+    own copy.
+
+    Raises:
+        DataError: the Hub refuses it: unknown, private or gated.
+    """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
-    # Asked first, because without a network the library tries for half a minute before it looks at its own cache.
-    was_offline = is_offline = datasets.config.HF_HUB_OFFLINE
     try:
         HfApi().dataset_info(name, timeout=HUB_TIMEOUT_SECONDS)
     except HfHubHTTPError as error:
         if error.response is not None and error.response.status_code < 500:
             what = f"there is no such file, and the Hub refused it ({error.response.status_code}: unknown, private or gated)"
             raise DataError(Problem(name, what, "Check the spelling and your access token")) from None
-        is_offline = True
+        return False
     except Exception:  # network, DNS, proxy and settings fail with a dozen types from three libraries
-        is_offline = True
+        return False
+    return True
+
+
+def _read_hub(name: str, split: str) -> Table:
+    """The Table of a data set on the Hugging Face Hub, or of its local copy where the Hub cannot be reached."""
+    import datasets
+
+    was_offline = datasets.config.HF_HUB_OFFLINE
+    is_offline = was_offline or not hub_answers(name)
     try:
         datasets.config.HF_HUB_OFFLINE = is_offline
         dataset = datasets.load_dataset(name, split=split)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from whet.data.corpora.catalogue import corpora
 from whet.data.corpora.format import DEFAULT_OPTIONS, FILTERED, Format, Item, Options, Record
+from whet.data.corpora.hub import how_to_download, open_hub
 from whet.data.corpora.registry import SNIFFED_RECORDS, find_format, no_format, recognise
 from whet.data.corpora.streams import CUT_OFF, Stream, open_streams
 from whet.data.examples import EMPTY_INPUT, EMPTY_TARGET, has_content
+from whet.data.read import HUB_ID
 from whet.data.table import BAD_ROW, cell_fault
 from whet.errors import DataError, Problem
 from whet.example import Drop, Example
+from whet.progress import Progress
 
-MAX_LOST = 0.01
 KEPT_DROPS = 1000
+RECORDS_A_TICK = 1000
 
 
 @dataclass
@@ -70,18 +75,60 @@ class Reading:
     items: Iterator[Item]
 
 
-def read_corpus(path: Path, *, format: str | None = None, options: Options = DEFAULT_OPTIONS) -> Iterator[Reading | Problem]:
-    """A Reading for each corpus file under a path (a file, a zip, a folder), and a Problem for each file that is none.
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What became of all the files that were read, and which files are no corpus."""
+
+    reports: tuple[Report, ...]
+    left_aside: tuple[Problem, ...]
+
+    def lossy(self, max_lost: float) -> list[Report]:
+        """The reports of files that lost more than this share of their records."""
+        return [report for report in self.reports if report.lost > max_lost]
+
+    def to_json(self) -> dict[str, Any]:
+        """The survey as plain JSON values: the sums, and each file. `format` is None where files are in different ones."""
+        formats = {report.format for report in self.reports}
+        sums = {name: sum(getattr(r, name) for r in self.reports) for name in ("read", "repaired", "skipped", "examples")}
+        return {
+            "format": formats.pop() if len(formats) == 1 else None,
+            **sums,
+            "reasons": dict(sum((report.reasons for report in self.reports), Counter())),
+            "files": [report.to_json() for report in self.reports],
+            "left_aside": [{"file": problem.where, "why": problem.what} for problem in self.left_aside],
+        }
+
+
+def survey(readings: Iterable[Reading | Problem], take: Callable[[Item], None], progress: Progress) -> Survey:
+    """The Survey of readings, each read to its end; every Item of theirs is handed to `take`."""
+    reports, left_aside = [], []
+    for reading in readings:
+        if not isinstance(reading, Reading):
+            left_aside.append(reading)
+            continue
+        progress.start(f"reading {reading.report.file} ({reading.format.name})")
+        for number, item in enumerate(reading.items, 1):
+            take(item)
+            if number % RECORDS_A_TICK == 0:
+                progress.advance(RECORDS_A_TICK, f"{number:,} records")
+        reports.append(reading.report)
+    return Survey(tuple(reports), tuple(left_aside))
+
+
+def read_corpus(
+    source: str | Path, *, format: str | None = None, options: Options = DEFAULT_OPTIONS
+) -> Iterator[Reading | Problem]:
+    """A Reading for each corpus file of a source, and a Problem for each file that is none.
 
     A Reading is read to its end, or left, before the next is taken. Memory does not grow with the number of records.
 
     Args:
-        path: where to read.
+        source: a file, a zip, a folder; a name in the catalogue or the id of a data set on the Hub.
         format: the name of the format; left out: recognised by the first records of each file.
         options: of formats that offer a choice.
 
     Raises:
-        DataError: the path, the format or an option does not exist; or no file under the path is a corpus.
+        DataError: the source, the format or an option does not exist; or no file of the source is a corpus.
 
     Example:
         >>> import tempfile
@@ -97,16 +144,34 @@ def read_corpus(path: Path, *, format: str | None = None, options: Options = DEF
     """
     forced = find_format(format) if format is not None else None
     problems, found = [], 0
-    for stream in open_streams(path):
+    for stream in _streams(source):
         opened = _open(stream, forced, options) if isinstance(stream, Stream) else stream
         if isinstance(opened, Reading):
             found += 1
         else:
             problems.append(opened)
-        if isinstance(opened, Reading) or path.is_dir():
+        if isinstance(opened, Reading) or Path(source).is_dir():
             yield opened
     if not found:
-        raise DataError(*problems[:10] or [Problem(str(path), "there is no file in this folder", "Check the path")])
+        raise DataError(*problems[:10] or [Problem(str(source), "there is no file in this folder", "Check the path")])
+
+
+def _streams(source: str | Path) -> Iterator[Stream | Problem]:
+    """The streams of a source, wherever it is; a file of that name comes before a corpus of that name."""
+    path, name = Path(source), str(source)
+    by_name = {corpus.name: corpus for corpus in corpora()}
+    if path.exists():
+        yield from open_streams(path)
+    elif corpus := by_name.get(name):
+        if not corpus.hub:
+            raise DataError(how_to_download(corpus, "it is not on the Hub"))
+        yield open_hub(corpus.hub[0], corpus=corpus)
+    elif HUB_ID.fullmatch(name) and not path.suffix:
+        yield open_hub(name)
+    else:
+        near = difflib.get_close_matches(name, by_name, 2, 0.6)
+        do = f"Check the path, or did you mean the corpus {' or '.join(near)}?" if near else "Check the path"
+        raise DataError(Problem(name, "there is no such file or folder", do))
 
 
 def _open(stream: Stream, forced: Format | None, options: Options) -> Reading | Problem:

@@ -54,19 +54,14 @@ def open_streams(path: Path) -> Iterator[Stream | Problem]:
 
     A Problem stands for each file that can be no corpus: empty, or of a kind that whet does not read. A Stream is read to its
     end, or left, before the next is taken.
-
-    Raises:
-        DataError: there is no such path.
     """
     if path.is_dir():
         for file in sorted(path.rglob("*")):
             inside = file.relative_to(path)
             if file.is_file() and not any(part.startswith(".") for part in inside.parts):
                 yield from _streams(inside.as_posix(), file)
-    elif path.is_file():
-        yield from _streams(path.name, path)
     else:
-        raise DataError(Problem(str(path), "there is no such file or folder", "Check the path"))
+        yield from _streams(path.name, path)
 
 
 def _streams(name: str, path: Path) -> Iterator[Stream | Problem]:
