@@ -15,12 +15,13 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from whet.errors import Problem, RecipeError
 from whet.example import Task
 from whet.knobs.old_names import OLD_NAMES
-from whet.sections import EMBEDDED_BASE, Data, Evaluate, Lora, Model, Section, Train
+from whet.sections import EMBEDDED_BASE, Data, Evaluate, Lora, Model, Section, Synth, Train
 
 EMBEDDED_DATA = "embedded:"  # a data path that begins so names a file shipped with whet
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 SECTIONS: dict[str, type[BaseModel]] = {
     "task": Task, "data": Data, "model": Model, "lora": Lora, "train": Train, "evaluate": Evaluate,
+    "synth": Synth,
 }  # fmt: skip
 
 
@@ -35,6 +36,7 @@ class Recipe(Section):
     lora: Lora | None = Field(None, description="left out: full fine-tuning")
     train: Train = Field(default_factory=lambda: Train())
     evaluate: Evaluate = Field(default_factory=lambda: Evaluate())
+    synth: Synth | None = Field(None, description="left out: `whet synth` has nothing to do")
 
     @model_validator(mode="after")
     def _labels_fit(self) -> Recipe:
@@ -59,6 +61,18 @@ class Recipe(Section):
                 raise ValueError('[train] label_smoothing_over = "labels" belongs to kind = "classify"; write "vocabulary"')
             if self.train.class_balance != "none":
                 raise ValueError('[train] class_balance belongs to kind = "classify"; leave it out')
+        return self
+
+    @model_validator(mode="after")
+    def _corpus_keys_fit(self) -> Recipe:
+        data = self.data
+        if not data.format:
+            return self
+        if self.task.kind == "text":
+            raise ValueError('[data] format names a corpus of answers, and kind = "text" learns none; leave it out')
+        columns = ("input", "target", "instruction", "group", "encoding", "delimiter")
+        if misplaced := [key for key in columns if getattr(data, key)]:
+            raise ValueError(f"[data] {', '.join(misplaced)}: these describe a table, and `format` a corpus; leave them out")
         return self
 
     @model_validator(mode="after")
@@ -151,10 +165,12 @@ def parse(values: Mapping[str, Any], where: str = "recipe") -> Recipe:
 
 
 def _missing(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Section and key of what this kind of task cannot do without: `text` needs no answer and no instruction, and rows that
-    bring their own instruction need none of the task's."""
+    """Section and key of what this kind of task cannot do without: `text` needs no answer and no instruction, rows that bring
+    their own instruction need none of the task's, and those of a corpus bring all."""
     task, data = ({} if values.get(name) is None else values[name] for name in ("task", "data"))
     if not isinstance(task, Mapping) or not isinstance(data, Mapping) or task.get("kind") == "text":
+        return
+    if data.get("format"):
         return
     if "task" in values and not task.get("instruction") and not data.get("instruction"):
         yield "task", "instruction"
@@ -248,9 +264,15 @@ def anchored(recipe: Recipe, folder: Path) -> Recipe:
     models: dict[str, Any] = {"adapters": tuple(anchor_folder(name) for name in recipe.model.adapters)}
     if recipe.model.base != EMBEDDED_BASE:
         models |= {"base": anchor_folder(recipe.model.base)}
-    return recipe.model_copy(
-        update={"data": recipe.data.model_copy(update=paths), "model": recipe.model.model_copy(update=models)}
-    )
+    changed: dict[str, Any] = {
+        "data": recipe.data.model_copy(update=paths), "model": recipe.model.model_copy(update=models)
+    }  # fmt: skip
+    if recipe.synth is not None:
+        synth = recipe.synth
+        places = {"seeds": anchor(synth.seeds), "prompts": anchor_folder(synth.prompts) if synth.prompts else None}
+        maker = synth.model if synth.base_url or synth.model == EMBEDDED_BASE else anchor_folder(synth.model)
+        changed["synth"] = synth.model_copy(update={**places, "model": maker})
+    return recipe.model_copy(update=changed)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

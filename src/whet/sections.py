@@ -28,7 +28,11 @@ class Data(Section):
 
     path: str = Field(
         description="a CSV, TSV, JSONL, JSON, Parquet or Arrow file, or a Hub id; relative to the recipe. "
-        "`text` also takes a .txt or .md file, or a folder of them"
+        "`text` also takes a .txt or .md file, or a folder of them; with `format`, a public corpus"
+    )  # fmt: skip
+    format: str | None = Field(
+        None, description="`path` is a corpus in this format (a file, a zip, a folder, or a name in `whet corpus list`), whose "
+        "rows bring instruction, input and answer; no columns are named. auto: recognised by the first records",
     )  # fmt: skip
     input: tuple[str, ...] = Field((), description="the column (or list of columns) that the model reads; text files have none")
     target: str | None = Field(None, description="the column that it must answer; `text` has none")
@@ -244,3 +248,88 @@ class Evaluate(Section):
     batch_size: int = Field(32, description="examples scored at a time", ge=1)
     bootstrap_samples: int = Field(1000, description="resamples behind each 95 % interval", ge=100)
     max_new_tokens: int = Field(128, description="longest answer of a `generate` task", ge=1)
+
+
+class Synth(Section):
+    """An LLM makes the examples: which one, by which method, how many, for how much. The `[synth]` section."""
+
+    method: Literal["description", "contrast"] = Field(
+        "description", description="description: rows of each label, from the task's words; contrast: each seed edited into "
+        "every other label",
+    )  # fmt: skip
+    model: str = Field(description="the maker: what the server calls it; without `base_url` a local directory or Hub id")
+    base_url: tuple[str, ...] = Field(
+        (), description="an OpenAI-compatible server, up to /v1, or a list of them that serve the same model; left out: it "
+        "runs here, through Transformers",
+    )  # fmt: skip
+    weights: tuple[float, ...] = Field((), description="how much of the work each of several servers gets; left out: equal")
+    api_key_env: str | None = Field(None, description="the environment variable that holds the key; the key is written nowhere")
+    licence: str | None = Field(None, description="the terms of what the maker writes, for every row")
+    rows: int = Field(100, description="accepted rows wanted", ge=1)
+    shares: dict[str, float] = Field(default_factory=dict, description="share of each label in them; left out: equal")
+    slices: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="what else is kept balanced within each label, as in length = [\"one sentence\", ...]"
+    )
+    output_first_fraction: float = Field(
+        1.0, description="`classify`: share of the requests that name the label first; the others write inputs and label them",
+        ge=0, le=1,
+    )  # fmt: skip
+    rows_per_request: int = Field(5, description="rows that one request asks for", ge=1, le=50)
+    seeds: str | None = Field(None, description="a table with the columns of [data]: examples to show the maker, never copied")
+    prompts: str | None = Field(None, description="a folder of prompts that stand in for whet's own, by name")
+    temperature: float | None = Field(None, description="of every prompt that makes rows; left out: what the prompt says", ge=0)
+    max_tokens: int | None = Field(None, description="longest answer to such a prompt; left out: what the prompt says", ge=1)
+    structured: Literal["auto", "schema", "parse"] = Field(
+        "auto", description="JSON by the server's own schema, or read out of the text; auto asks the server once"
+    )
+    concurrency: int = Field(64, description="requests under way at a time", ge=1)
+    timeout_seconds: float = Field(120.0, description="for one attempt at one request", gt=0)
+    max_tries: int = Field(5, description="attempts after faults, before a request is parked", ge=1)
+    price_in: float | None = Field(None, description="price of a million tokens of prompts, in any currency", ge=0)
+    price_out: float | None = Field(None, description="price of a million tokens of answers", ge=0)
+    budget_tokens: int | None = Field(None, description="most tokens, of prompts and answers, over all calls", ge=1)
+    budget_cost: float | None = Field(None, description="most money, over all calls; needs the prices", gt=0)
+    budget_minutes: float | None = Field(None, description="most minutes of one call", gt=0)
+    patience: int = Field(50, description="stop after so many requests in a row that gave no new row", ge=1)
+    pilot_rows: int = Field(20, description="rows of the pilot, from which the rest is forecast", ge=1)
+    novelty_threshold: float = Field(
+        0.7, description="ROUGE-L F1 with an earlier row above which a row is not new; 1 is off", gt=0, le=1
+    )
+    near_duplicate_threshold: float = Field(
+        0.8, description="Jaccard similarity with an earlier row from which a row is its near duplicate", gt=0, le=1
+    )
+    heuristics: Literal["plain", "self_instruct", "alpaca"] = Field(
+        "plain", description="also reject what the authors of that data set rejected: lengths, words, first characters"
+    )
+    min_words: int = Field(1, description="fewest words of a row's text", ge=1)
+    max_words: int | None = Field(None, description="most words of a row's text", ge=1)
+    banned_words: tuple[str, ...] = Field((), description="words that no row may hold")
+    check_labels: bool = Field(False, description="`classify`: ask the maker what each row is; reject it if the label differs")
+
+    @field_validator("base_url", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _servers_fit(self) -> Synth:
+        for url in self.base_url:
+            if not url.startswith(("http://", "https://")) or "@" in url.partition("//")[2].partition("/")[0]:
+                raise ValueError("base_url begins with http:// or https://, and holds no name or password; see api_key_env")
+        if self.weights and (len(self.weights) != len(self.base_url) or min(self.weights) <= 0):
+            raise ValueError("weights holds one positive number for each base_url")
+        if not self.base_url and self.api_key_env:
+            raise ValueError("api_key_env belongs to a base_url; without one the model runs here")
+        return self
+
+    @model_validator(mode="after")
+    def _sums_fit(self) -> Synth:
+        if self.budget_cost is not None and (self.price_in is None or self.price_out is None):
+            raise ValueError("budget_cost needs price_in and price_out")
+        if any(share < 0 for share in self.shares.values()) or (self.shares and not sum(self.shares.values())):
+            raise ValueError("shares holds numbers from 0 up, not all of them 0")
+        if any(not choices for choices in self.slices.values()):
+            raise ValueError("slices: each one needs at least one choice")
+        if self.max_words is not None and self.max_words < self.min_words:
+            raise ValueError("max_words is less than min_words")
+        return self

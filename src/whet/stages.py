@@ -2,7 +2,7 @@
 
 check → prepare → train → evaluate → report          run = all of them; run_series = all of them for each stage
      ↘ plan  ↘ show                 ↘ predict
-     ↘ eject           ↘ export
+     ↘ eject           ↘ export                        synth = an LLM makes the data
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from whet.series import run_folder, stage_name
 if TYPE_CHECKING:
     from whet.budget.plan import Plan
     from whet.ejection import Ejected
+
+LOCAL_BATCH = 16  # requests that a model in this process answers at once
 
 
 def check(recipe: Recipe) -> dataset.Dataset:
@@ -88,9 +90,47 @@ def plan(recipe: Recipe, tokenizer_of: str | None = None) -> Plan:
     return build_plan(examples, [(len(row), len(row.completion)) for row in rows], timetable.rows, recipe.train)
 
 
+def synth(
+    recipe: Recipe, out: Path | None = None, progress: Progress | None = None, *, pilot: bool = False
+) -> dict[str, Any]:
+    """What `synth.json` holds: the rows that an LLM made, what they cost and what was rejected. Given again, it goes on.
+
+    Args:
+        recipe: with a [synth] section. Its [data] names the columns of the rows; no data are read.
+        out: the run folder; left out, runs/<name>-synth.
+        progress: is told of every accepted row.
+        pilot: stop after `pilot_rows` rows, from which the rest is forecast.
+
+    Raises:
+        UserError: with all that is wrong with the recipe, before anything is sent; or if no server answers.
+    """
+    from whet.synth import workshop
+    from whet.synth.local import LocalMaker
+
+    def local() -> list[LocalMaker]:
+        from whet.engine.generate import Generator
+
+        return [LocalMaker(recipe.synth.model if recipe.synth else "", Generator(recipe).answer_all, LOCAL_BATCH)]
+
+    return workshop.make(recipe, out or synth_folder(recipe), progress or Silent(), local, pilot=pilot)
+
+
+def synth_ahead(recipe: Recipe, out: Path | None = None) -> dict[str, Any]:
+    """What `synth` would ask and what it would take at most, and a forecast from the rows that there are; nothing is sent."""
+    from whet.synth import workshop
+
+    return workshop.look_ahead(recipe, out or synth_folder(recipe))
+
+
+def synth_folder(recipe: Recipe) -> Path:
+    """Where the rows of a recipe are made: not in the run's own folder, which begins with data."""
+    return Path("runs") / f"{recipe.name}-synth"
+
+
 def prepare(recipe: Recipe, out: Path | None = None, progress: Progress | None = None) -> Run:
     """The Run with its data read, cleaned, split and written down: `dataset/`, `dropped.jsonl`, the manifest's counts."""
     progress, path = progress or Silent(), out or Path("runs") / recipe.name
+    recipe = recipe.model_copy(update={"synth": None})  # the data are what they are, however they were made
     made = None
     if not (path / "manifest.json").exists():
         # Checked before a folder is made: whoever mends a faulty table and tries again has begun no run yet.

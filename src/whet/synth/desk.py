@@ -1,0 +1,64 @@
+"""What a method works with: the task, the seeds, the prompts; it makes requests out of a prompt's name and its slots."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from whet.example import Example
+from whet.recipe import Recipe
+from whet.sections import Synth
+from whet.synth.request import Request
+from whet.synth.templates import Prompts
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The recipe (whose `[synth]` section is there), the seed examples that the user gave, and the prompts."""
+
+    recipe: Recipe
+    prompts: Prompts
+    seeds: Sequence[Example] = ()
+
+    @property
+    def synth(self) -> Synth:
+        """The recipe's section."""
+        assert self.recipe.synth is not None
+        return self.recipe.synth
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The input columns of a row."""
+        return self.recipe.data.input
+
+    def request(
+        self,
+        purpose: str,
+        slots: Mapping[str, Any],
+        *,
+        prompt: str,
+        number: int,
+        schema: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> Request:
+        """A request whose seed derives from the recipe's, its purpose and its number.
+
+        Args:
+            purpose: what the answer is for, as `take` reads it.
+            slots: what the prompt's slots hold, by name; the instruction and labels of the task are always there.
+            prompt: the template's name.
+            number: of the request: `stock.asked` and its place in the wave.
+            schema: of the JSON that is wanted.
+            context: what `take` needs to know; plain JSON values.
+        """
+        template = self.prompts[prompt]
+        task = self.recipe.task
+        messages = template.fill({"instruction": task.instruction.strip(), "labels": list(task.labels), **slots})
+        seed = self.recipe.derive_seed(f"synth/{purpose}/{number}") & 0x7FFFFFFF  # some servers read 31 bits
+        return Request(purpose, messages, template.parameters, seed, schema, {} if context is None else context)
+
+    def random(self, use: str, number: int) -> random.Random:
+        """A generator of its own for one request's choices: the same in every call."""
+        return random.Random(self.recipe.derive_seed(f"synth/{use}/{number}"))

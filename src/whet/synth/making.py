@@ -1,0 +1,239 @@
+"""The core: waves of requests out, answers in, rows accepted one by one, everything in an order that can be walked again.
+
+A wave is written into the journal before it is sent, and its answers are taken in the order of its requests, whichever came
+first. So what is accepted depends on the answers alone: after a kill, the journal's waves are walked again without sending
+anything, and the work goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from whet.progress import Progress
+from whet.synth.candidate import Candidate, Rejection, Row
+from whet.synth.checks import Check
+from whet.synth.desk import Desk
+from whet.synth.filters import Filters
+from whet.synth.methods import Method
+from whet.synth.pool import Pool
+from whet.synth.request import Answer, Reply, Request
+from whet.synth.stock import Stock
+
+WAVE_PER_SLOT = 4  # requests in a wave for each that may be under way: the end of a wave leaves slots idle
+SMALLEST_WAVE = 4
+UNREADABLE = {"refused": "refusal", "filtered": "filtered", "empty": "empty"}  # outcome to the reason that is counted
+LONGEST_ANSWER = 32_768  # tokens; an answer that was cut gets twice the room once, up to this
+
+
+@dataclass(slots=True)
+class Making:
+    """The work on one table of rows, and its tallies.
+
+    Attributes:
+        rejected: all that became no row, with the key of the request that it came from.
+        outcomes: how the answers of requests ended, over all waves.
+        parked: requests without an answer so far, by key, with the reason.
+    """
+
+    desk: Desk
+    method: Method
+    checks: Sequence[Check]
+    filters: Filters
+    stock: Stock
+    pool: Pool
+    progress: Progress
+    rejected: list[tuple[Rejection, str]] = field(default_factory=list)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    parked: dict[str, tuple[Request, str]] = field(default_factory=dict)
+    candidates: int = 0
+    _waiting: list[tuple[Candidate, int, str]] = field(default_factory=list)  # candidate, number of its next check, request
+    _last_wave: int = 0
+    _unsettled: Sequence[Request] = ()
+    _barren: int = 0  # requests since the last accepted row
+
+    async def work(self, goal: int | None = None) -> str:
+        """Makes rows until there are enough; returns why it stopped.
+
+        Args:
+            goal: stop at so many rows, for a pilot; None: when every cell has its rows.
+        """
+        number = self._last_wave
+        if self._unsettled:
+            await self._wave(number, self._unsettled)
+        retries = list(self.parked.values())  # of earlier calls: asked for first
+        retried_at_end = False
+        while not (why := self._why_stop(goal)):
+            wave = [request for request, _ in retries] or self._next_wave()
+            retries = []
+            if not wave:
+                if not self.parked or retried_at_end:
+                    return "nothing more to ask"
+                retries, retried_at_end = list(self.parked.values()), True
+                continue
+            number += 1
+            self.pool.journal.plan(number, wave)
+            await self._wave(number, wave)
+        return why
+
+    async def recall(self) -> None:
+        """Takes in what the journal holds; sends nothing. Comes before `work`."""
+        for number, items in self.pool.journal.waves():
+            self._last_wave, requests = number, [request for request, _ in items]
+            if self.pool.journal.is_settled(number):
+                await self._wave(number, requests, {place: why for place, (_, why) in enumerate(items) if why is not None})
+            else:
+                self._unsettled = requests  # the last one: a kill came before its end
+
+    def _why_stop(self, goal: int | None) -> str:
+        """Why no further wave is sent, or ""."""
+        if self.stock.is_full:
+            return "all rows made"
+        if self.pool.broken:
+            return "no answers"
+        if self.pool.budget.exhausted:
+            return self.pool.budget.exhausted
+        if goal is not None and len(self.stock.rows) >= goal:
+            return "pilot"
+        if self._barren - len(self._waiting) >= self.desk.synth.patience:
+            return "patience"
+        return ""
+
+    def _next_wave(self) -> list[Request]:
+        """Checks of what waits for them, then as many of the method's requests as make a wave."""
+        wave = [
+            self._check_request(candidate, check, key, self.stock.asked + n)
+            for n, (candidate, check, key) in enumerate(self._waiting)
+        ]
+        room = WAVE_PER_SLOT * self.desk.synth.concurrency
+        until_pilot = self.desk.synth.pilot_rows - len(self.stock.rows)
+        if until_pilot > 0:
+            room = max(SMALLEST_WAVE, math.ceil(until_pilot / self.desk.synth.rows_per_request))
+        return wave + list(self.method.ask(self.stock)[:room])
+
+    def _check_request(self, candidate: Candidate, check: int, key: str, number: int) -> Request:
+        request = self.checks[check].ask(candidate, number)
+        context = {**request.context, "check": check, "candidate": candidate.to_json(), "from": key}
+        return replace(request, context=context)
+
+    async def _wave(self, number: int, requests: Sequence[Request], settled: Mapping[int, str] | None = None) -> None:
+        """Sends what has no answer, takes all in order, and settles the wave.
+
+        Args:
+            number: the wave's.
+            requests: in the order of the journal.
+            settled: of a wave that is settled, why which places were parked: then nothing is sent.
+        """
+        parked: dict[int, str] = {}
+        replies = [
+            asyncio.create_task(self._settled(request, settled.get(place)) if settled is not None else self._asked(request))
+            for place, request in enumerate(requests)
+        ]
+        try:
+            for place, (request, task) in enumerate(zip(requests, replies, strict=True)):
+                reply, key = await task
+                if reply.outcome == "parked":
+                    parked[place] = reply.detail
+                self._take(Answer(request, reply, key))
+        finally:
+            for task in replies:
+                task.cancel()
+        self.stock.asked += len(requests)
+        if settled is None:
+            self.pool.journal.settle(number, parked)
+
+    async def _asked(self, request: Request) -> tuple[Reply, str]:
+        """The reply to a request and its key; an answer that was cut is asked for once more, with twice the room."""
+        reply, longer = await self.pool.ask(request), request.with_room(2 * request.parameters.max_tokens)
+        if reply.outcome == "cut" and longer.parameters.max_tokens <= LONGEST_ANSWER:
+            whole = await self.pool.ask(longer)
+            if whole.outcome != "parked":
+                return whole, longer.key(self.pool.model)
+        return reply, request.key(self.pool.model)
+
+    async def _settled(self, request: Request, parked: str | None) -> tuple[Reply, str]:
+        """What the journal says came of a request of a settled wave."""
+        journal, model = self.pool.journal, self.pool.model
+        longer = request.with_room(2 * request.parameters.max_tokens).key(model)
+        if parked is None and (whole := journal.answer(longer)) is not None:
+            return whole, longer
+        reply = journal.answer(request.key(model)) if parked is None else None
+        return reply or Reply("parked", "", 0, 0, detail=parked or "the journal has lost its answer"), request.key(model)
+
+    def _take(self, answer: Answer) -> None:
+        """Takes one answer in: the rows of a method's request, or a check's verdict."""
+        key, is_parked = answer.request.key(self.pool.model), answer.reply.outcome == "parked"
+        was_parked = self.parked.pop(key, None) is not None
+        if is_parked:
+            self.parked[key] = (answer.request, answer.reply.detail)
+            if was_parked:
+                return
+        else:
+            self.outcomes[answer.reply.outcome] += 1
+        if "check" in answer.request.context:
+            self._take_verdict(answer)
+        else:
+            self._take_rows(answer)
+
+    def _take_rows(self, answer: Answer) -> None:
+        """Takes what the method reads from an answer."""
+        outcome, cell = answer.reply.outcome, answer.request.context.get("cell")
+        if outcome != "parked":
+            self._barren += 1
+            if cell is not None:
+                self.stock.asked_of[tuple(cell)] += 1
+        if outcome in UNREADABLE:
+            self._reject(Rejection(UNREADABLE[outcome], answer.reply.detail), answer.key)
+        for found in self.method.take(answer):
+            if isinstance(found, Rejection):
+                self._reject(found, answer.key)
+            else:
+                self.candidates += 1
+                self._offer(found, 0, answer.key)
+
+    def _take_verdict(self, answer: Answer) -> None:
+        """What a check says about its candidate; while the check is parked, its candidate waits."""
+        context = answer.request.context
+        candidate, check, key = Candidate.from_json(context["candidate"]), int(context["check"]), str(context["from"])
+        if (candidate, check, key) in self._waiting:
+            self._waiting.remove((candidate, check, key))
+        if answer.reply.outcome == "parked":
+            return
+        self.stock.pending[candidate.cell] -= 1
+        rejection = self.checks[check].judge(candidate, answer)
+        if rejection is not None:
+            self._reject(rejection, key)
+        else:
+            self._offer(candidate, check + 1, key)
+
+    def _offer(self, candidate: Candidate, check: int, key: str) -> None:
+        """Accepts a candidate, lets it wait for a check, or rejects it."""
+        rejection = self.filters.judge(candidate)
+        if rejection is None and not self.stock.has_room(candidate):
+            rejection = Rejection("surplus", "there are enough of its kind", candidate)
+        if rejection is not None:
+            self._reject(rejection, key)
+        elif check < len(self.checks):
+            self._waiting.append((candidate, check, key))
+            self.stock.pending[candidate.cell] += 1
+        else:
+            row = Row(f"{self.desk.recipe.name}-{len(self.stock.rows) + 1}", candidate, key)
+            self.stock.add(row)
+            self.filters.learn(candidate, row.id)
+            self.method.learn(row)
+            self._barren = 0
+            self.progress.advance(1, self._note())
+
+    def _reject(self, rejection: Rejection, key: str) -> None:
+        self.rejected.append((rejection, key))
+
+    def _note(self) -> str:
+        """What is worth seeing right now: rows per label, money, parked requests."""
+        labels = self.desk.recipe.task.labels
+        parts = [f"{label} {len(self.stock.of_label(label))}" for label in labels[:6]]
+        if self.desk.synth.price_out is not None:
+            parts.append(f"cost {self.pool.budget.cost(self.pool.budget.paid):.2f}")
+        return " · ".join([*parts, *([f"{len(self.parked)} parked"] if self.parked else [])])

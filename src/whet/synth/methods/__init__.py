@@ -1,0 +1,40 @@
+"""The ways to make rows, each a module: which requests they ask, and what they read from the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from whet.synth.candidate import Candidate, Rejection, Row
+from whet.synth.desk import Desk
+from whet.synth.methods.contrast import Contrast
+from whet.synth.methods.description import Description
+from whet.synth.request import Answer, Request
+from whet.synth.stock import Stock
+
+
+class Method(Protocol):
+    """One way to make rows. Its state changes in `take` and `learn` only, so that a journal is read again with the same result.
+
+    Its templates are checked before anything is sent.
+    """
+
+    @property
+    def prompts(self) -> Sequence[str]:
+        """The templates that it asks with."""
+
+    def ask(self, stock: Stock) -> Sequence[Request]:
+        """The requests that it would send next, the most urgent first; changes nothing. Empty: it knows nothing more to ask.
+
+        As many as are useful: what does not fit into a wave is not sent, and `ask` is called again after it.
+        """
+
+    def take(self, answer: Answer) -> Iterator[Candidate | Rejection]:
+        """What an answer holds. Called once for each request in the order of asking, whatever became of it
+        (`answer.is_usable`); and again for one that was parked, once it is answered."""
+
+    def learn(self, row: Row) -> None:
+        """A row was accepted: one of its own."""
+
+
+METHODS: Mapping[str, Callable[[Desk], Method]] = {"description": Description, "contrast": Contrast}

@@ -1,0 +1,88 @@
+"""What a synth call made, for a terminal: rows against what was wanted, what was rejected and why, what it took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+STOPPED = {
+    "all rows made": "All rows are made.",
+    "pilot": "The pilot is done; the same command without --pilot goes on from here.",
+    "tokens": "Stopped: the next request could pass budget_tokens.",
+    "cost": "Stopped: the next request could pass budget_cost.",
+    "minutes": "Stopped: budget_minutes are over.",
+    "patience": "Stopped: too many requests in a row gave no new row (patience).",
+    "no answers": "Stopped: the server does not answer any more.",
+    "nothing more to ask": "The method has nothing more to ask.",
+    "interrupted": "Stopped on request.",
+}
+SHOWN_REASONS = 8
+
+
+def summary(found: Mapping[str, Any]) -> Group:
+    """The figures of synth.json that a person wants first."""
+    parts: list[Any] = [Text(f"{STOPPED[found['stopped']]} {found['rows']:,} of {found['wanted']:,} rows.")]
+    labels = found["labels"] or {" · ".join(c["cell"]) or "rows": c for c in found["cells"]}
+    if len(labels) > 1:
+        table = Table("", "accepted", "wanted", box=None, pad_edge=False)
+        for name, counts in labels.items():
+            table.add_row(name, f"{counts['accepted']:,}", f"{counts['wanted']:,}")
+        parts += ["", table]
+    chi = found["chi_square"]
+    if chi:
+        said = f"χ² = {chi['statistic']:.2f} ({chi['degrees_of_freedom']} df), p = {chi['p']:.3f}"
+        parts.append(Text(f"Against the wanted shares: {said}"))
+    parts += ["", _figures(found)]
+    if found["rejected"]:
+        table = Table("rejected", "rows", box=None, pad_edge=False)
+        for reason, count in list(found["rejected"].items())[:SHOWN_REASONS]:
+            table.add_row(reason.replace("_", " "), f"{count:,}")
+        parts += ["", table]
+    if found["stopped"] == "pilot" and found["forecast"]:
+        parts += ["", forecast(found["forecast"])]
+    return Group(*parts)
+
+
+def _figures(found: Mapping[str, Any]) -> Table:
+    """Yield, requests, tokens, money, time."""
+    table, requests, tokens = Table(box=None, pad_edge=False, show_header=False), found["requests"], found["tokens"]
+    if found["yield_fraction"] is not None:
+        low, high = found["yield_interval"]
+        table.add_row("yield", f"{found['yield_fraction']:.1%} of what could be read (95 %: {low:.1%} to {high:.1%})")
+    lost, parked = requests["without_answer_perhaps_paid"], sum(requests["parked"].values())
+    said = f"{requests['answered']:,} answered in {requests['attempts']:,} attempts"
+    said += f", {lost:,} without an answer that may have been paid" if lost else ""
+    table.add_row("requests", said + (f", {parked:,} parked" if parked else ""))
+    for reason, count in requests["parked"].items():
+        table.add_row("  parked", f"{count:,}: {reason}")
+    table.add_row("tokens", f"{tokens['in']:,} in, {tokens['out']:,} out")
+    if found["cost"] is not None:
+        per_row = f", {found['cost_per_row']:.5f} a row" if found["cost_per_row"] is not None else ""
+        table.add_row("cost", f"{found['cost']:.4f}{per_row}")
+    table.add_row("time", f"{found['seconds'] / 60:.1f} min")
+    return table
+
+
+def forecast(found: Mapping[str, Any]) -> Text:
+    """What all the wanted rows will take, in a sentence."""
+    cost = f", cost {found['cost']:.2f}" if found["cost"] is not None else ""
+    return Text(
+        f"At this rate {found['rows_wanted']:,} rows take about {found['requests']:,} requests, {found['tokens_in']:,} tokens "
+        f"in and {found['tokens_out']:,} out{cost}, {found['minutes']:.1f} minutes in all (from {found['rows_made']:,} rows)."
+    )
+
+
+def ahead(found: Mapping[str, Any]) -> Group:
+    """What is known before anything is sent."""
+    cost = f", cost at most {found['cost_at_most']:.2f}" if found["cost_at_most"] is not None else ""
+    most = Text(
+        f"{found['rows']:,} of {found['rows_wanted']:,} rows are there. The rest is about {found['requests']:,} requests of "
+        f"{found['rows_per_request']} rows each: at most {found['tokens_at_most']:,} tokens{cost}. Nothing was sent."
+    )
+    first = [Text(f"{role}: {text}", style="dim") for role, text in found["first_request"]]
+    known = [forecast(found["forecast"])] if found["forecast"] else [Text("`--pilot` makes a few rows and forecasts the rest.")]
+    return Group(most, *known, "", Text("The first request:"), *first)
