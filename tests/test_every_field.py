@@ -174,7 +174,10 @@ def files(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
              "biased": make_base(folder / "biased", tokenizer, attention_bias=True)}  # fmt: skip
     below = recipe_for(tables["table"], tiny_base, lora={"r": 2}, train={"max_steps": 1})
     adapter = stages.train(stages.prepare(below, folder / "below")).path / "adapter"
-    texts = {"book": folder / "book.txt", "tasks": folder / "tasks.json", "tasks2": folder / "tasks2.json"}
+    said = [[{"role": "user", "content": f"Name {n}."}, {"role": "assistant", "content": f"{n}!"}] for n in range(40)]
+    (folder / "chat.jsonl").write_text("\n".join(json.dumps({"messages": turns}) for turns in said), "utf-8")
+    texts = {name: folder / file for name, file in
+             {"chat": "chat.jsonl", "book": "book.txt", "tasks": "tasks.json", "tasks2": "tasks2.json"}.items()}  # fmt: skip
     return {name: str(path) for name, path in {**tables, **bases, **texts, "adapter": adapter}.items()}
 
 
@@ -211,6 +214,7 @@ NO_LABELS: Sections = {"task": {"labels": []}}
 WRITE: Sections = {"task": {"labels": [], "kind": "generate"}}
 TEXT: Sections = {"task": {"kind": "text", "instruction": "", "labels": []}, "train": {"max_length": 64},
                   "data": {"path": "@book", "input": [], "target": None, "group": None, "mix_path": "@tasks"}}  # fmt: skip
+CHAT: Sections = {"path": "@chat", "format": "oig-text", "input": [], "target": None, "group": None}
 LORA: Sections = {"lora": {"r": 2}}
 NF4: Sections = {**LORA, "model": {"quantize": "nf4"}}
 INT8: Sections = {**LORA, "model": {"quantize": "int8"}}
@@ -231,6 +235,7 @@ CASES = (
     Case("task.instruction", "Will they do it?", rows),
     Case("task.labels", ["True", "False"], read),
     Case("data.path", "@table2", read),
+    Case("data.format", "auto", read, {**WRITE, "data": CHAT}, "chat.jsonl: it holds JSON"),
     Case("data.input", ["other"], read),
     Case("data.target", "mood", read, NO_LABELS),
     Case("data.instruction", "do", rows, WRITE),
@@ -332,7 +337,7 @@ def made(files: Mapping[str, str], given: Sections, key: str = "", value: Any = 
 
 def test_every_setting_has_a_case() -> None:
     settings = [f"{section}.{key}" for section, keys in known_keys().items() for key in keys if section] + ["name", "seed"]
-    assert len(settings) == len(CASES) == 82
+    assert len(settings) == len(CASES) == 83
     assert sorted(case.key for case in CASES) == sorted(settings)
     assert {case.witness for case in CASES} == set(WITNESSES)
 

@@ -13,6 +13,8 @@ from typing import Any
 from whet.data import bases
 from whet.data import tokens as tokenizers
 from whet.data.clean import clean
+from whet.data.corpora.rows import read_rows_of
+from whet.data.corpora.streams import corpus_files
 from whet.data.documents import text_files
 from whet.data.examples import to_examples
 from whet.data.mix import draw, read_mix, wanted_rows
@@ -94,7 +96,12 @@ def read(recipe: Recipe) -> tuple[dict[str, _Part], tuple[str, ...]]:
     kind = recipe.task.kind
     parts = {}
     for key, name in paths(recipe).items():
-        rows, made = read_plain_text(_location(name), recipe.data) if kind == "text" else _read_table(recipe, name, labels)
+        if recipe.data.format:
+            rows, made = read_rows_of(name, recipe.data, recipe.task.model_copy(update={"labels": labels}))
+        elif kind == "text":
+            rows, made = read_plain_text(_location(name), recipe.data)
+        else:
+            rows, made = _read_table(recipe, name, labels)
         if kind == "classify" and not labels:
             labels = tuple(sorted({e.target for e in made.examples}))
         cleaned = clean(made.examples, kind=kind)
@@ -136,12 +143,12 @@ def paths(recipe: Recipe) -> dict[str, str]:
 
 
 def hashes(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """SHA-256 and size of all that a run begins with, by its name in the recipe: each data file (of a folder, over its text
-    files; a Hub id has none), and the earlier run that is its base."""
+    """SHA-256 and size of all that a run begins with, by its name in the recipe: each data file (of a folder, over the files
+    that are read; a Hub id has none), and the earlier run that is its base."""
 
     def fingerprint(place: Path) -> dict[str, Any]:
         if place.is_dir():
-            files = text_files(place)
+            files = corpus_files(place) if recipe.data.format else text_files(place)
             named = "".join(f"{file.relative_to(place).as_posix()}\n{file_hash(file)}\n" for file in files)
             return {"sha256": hashlib.sha256(named.encode()).hexdigest(), "bytes": sum(f.stat().st_size for f in files)}
         return {"sha256": file_hash(place), "bytes": place.stat().st_size} if place.is_file() else {"sha256": None}

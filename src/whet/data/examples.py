@@ -78,7 +78,7 @@ def to_examples(
     if kind == "classify":
         names = label_names or {}
         examples = [replace(e, target=names.get(e.target, e.target)) for e in examples]
-        notes += _check_labels(f"{table.source}, column {target!r}", [(e.origin.row, e.target) for e in examples], labels)
+        notes += check_labels(f"{table.source}, column {target!r}", [(e.origin.row, e.target) for e in examples], labels)
     loners = sum(example.group is None for example in examples) if group is not None else 0
     if loners:
         notes.append(f"{table.source}: {loners:,} rows name no group in column {group!r}; each is a group of its own.")
@@ -119,8 +119,17 @@ def _require(table: Table, names: Sequence[str]) -> None:
         raise DataError(*problems)
 
 
-def _check_labels(where: str, answers: Sequence[tuple[int, str]], labels: Sequence[str]) -> list[str]:
-    """Notes on the labels of a column; raises where its cells are no labels."""
+def check_labels(where: str, answers: Sequence[tuple[int, str]], labels: Sequence[str]) -> list[str]:
+    """Notes on answers that should be labels.
+
+    Args:
+        where: the answers stand.
+        answers: row and text of each.
+        labels: what they may be. Empty: the texts that occur, if they are 50 or fewer.
+
+    Raises:
+        DataError: some are no labels: all of them at once, grouped by the label that they look like.
+    """
     cells = count_cells(answers)
     if not labels:
         _, problems, notes = find_labels(where, cells)

@@ -130,7 +130,8 @@ def fit(
 ) -> tuple[list[Example], list[Drop]]:
     """The examples that fit into `max_length` tokens, and one Drop for each that was dropped or cut.
 
-    `truncate` cuts the end of the longest input and never the instruction or the answer.
+    `truncate` leaves out the oldest turns of a conversation, then cuts the end of the longest input, and never the
+    instruction or the answer.
 
     Raises:
         DataError: under `error`, naming the longest; or where instruction and answer alone are too long.
@@ -143,7 +144,9 @@ def fit(
         elif too_long == "truncate":
             cut = _cut(example, task, tokens, max_length)
             lost = len(example.text) - len(cut.text)
-            detail = f"{length} tokens; the last {lost} characters of its input were cut"
+            turns = len(example.history) - len(cut.history)
+            where = f"the {turns} oldest turns before it" if turns else f"the last {lost} characters of its input"
+            detail = f"{length} tokens; {where} were cut"
             drops.append(Drop(example.origin, "truncated", detail, example.text))
             kept.append(cut)
         else:
@@ -158,7 +161,12 @@ def fit(
 
 
 def _cut(example: Example, task: Task, tokens: Tokens, max_length: int) -> Example:
-    """The example with just enough of its longest input cut off; bisection over characters."""
+    """The example without as many of its oldest turns as need be, or with just enough of its longest input cut off; bisection
+    over characters."""
+    while example.history and len(encode(example, task, tokens)) > max_length:
+        example = replace(example, history=example.history[1:])
+    if len(encode(example, task, tokens)) <= max_length:
+        return example
     name = max(example.inputs, key=lambda key: len(example.inputs[key]))
     text = example.inputs[name]
 
@@ -167,7 +175,8 @@ def _cut(example: Example, task: Task, tokens: Tokens, max_length: int) -> Examp
 
     if len(encode(shortened(0), task, tokens)) >= max_length:
         what = f"instruction and answer alone need more than {max_length} tokens"
-        raise DataError(Problem(str(example.origin), what, "Raise [train] max_length; an answer is never cut"))
+        do = 'Raise [train] max_length, or set too_long = "drop"; an answer is never cut'
+        raise DataError(Problem(str(example.origin), what, do))
     low, high = 0, len(text)
     while high - low > 1:
         middle = (low + high) // 2

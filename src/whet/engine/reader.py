@@ -107,15 +107,16 @@ def read_passages(
     Raises:
         DataError: if the task reads several columns, or an instruction of each row: a passage has neither.
     """
-    if len(recipe.data.input) != 1:
-        what = f"the task reads {len(recipe.data.input)} columns ({', '.join(recipe.data.input)}), and a document is one text"
+    columns = ("input",) if recipe.data.format else recipe.data.input
+    if len(columns) != 1:
+        what = f"the task reads {len(columns)} columns ({', '.join(columns)}), and a document is one text"
         raise DataError(Problem("predict", what, "Train a task with one input to read documents"))
-    if recipe.data.instruction and not reader.task.instruction:
+    if (recipe.data.instruction or recipe.data.format) and not reader.task.instruction:
         what = "each row brought its own instruction, and a document brings none"
         raise DataError(Problem("predict", what, "Give the recipe a [task] instruction too, and train with it"))
     if not passages:
         return []
-    prompts = [plain.prompt(reader.task, {recipe.data.input[0]: passage}) for passage in passages]
+    prompts = [plain.prompt(reader.task, {columns[0]: passage}) for passage in passages]
     if reader.task.kind == "generate":
         return [(answer, None, {}) for answer in reader.answers(prompts, recipe.evaluate.max_new_tokens, progress)]
     labels = reader.task.labels

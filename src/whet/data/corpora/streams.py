@@ -55,13 +55,16 @@ def open_streams(path: Path) -> Iterator[Stream | Problem]:
     A Problem stands for each file that can be no corpus: empty, or of a kind that whet does not read. A Stream is read to its
     end, or left, before the next is taken.
     """
-    if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            inside = file.relative_to(path)
-            if file.is_file() and not any(part.startswith(".") for part in inside.parts):
-                yield from _streams(inside.as_posix(), file)
-    else:
-        yield from _streams(path.name, path)
+    for file in corpus_files(path):
+        yield from _streams(path.name if file == path else file.relative_to(path).as_posix(), file)
+
+
+def corpus_files(path: Path) -> list[Path]:
+    """The files under a path, sorted; hidden ones are left out. Of a file: itself."""
+    if path.is_file():
+        return [path]
+    files = (file for file in sorted(path.rglob("*")) if file.is_file())
+    return [file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts)]
 
 
 def _streams(name: str, path: Path) -> Iterator[Stream | Problem]:

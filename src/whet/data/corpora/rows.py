@@ -1,0 +1,47 @@
+"""A corpus as the data of a recipe: its Examples, what was dropped or mended on the way, and in which formats it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from whet.data.corpora.reading import Reading, read_corpus
+from whet.data.examples import check_labels
+from whet.data.table import Sifted
+from whet.example import Drop, Example, Task
+from whet.sections import Data
+
+AUTO = "auto"
+
+
+def read_rows_of(source: str, data: Data, task: Task) -> tuple[int, Sifted]:
+    """How many rows a corpus has (answers and what had none), and the Examples that they became.
+
+    Args:
+        source: a file, a zip, a folder, a name in the catalogue or a Hub id.
+        data: says the format, and what an answer is called as a label.
+        task: says which labels there are, of a `classify` task.
+
+    Raises:
+        DataError: it cannot be read, or answers of a `classify` task are no labels.
+    """
+    examples: list[Example] = []
+    drops: list[Drop] = []
+    notes: list[str] = []
+    for reading in read_corpus(source, format=None if data.format == AUTO else data.format):
+        if isinstance(reading, Reading):
+            for item in reading.items:
+                examples += item.examples
+                drops += item.drops
+            notes.append(_note(reading))
+        else:
+            notes.append(f"{reading.where}: left aside; {reading.what}.")
+    if task.kind == "classify":
+        examples = [replace(e, target=data.label_names.get(e.target, e.target)) for e in examples]
+        notes += check_labels(f"{source}, answers", [(e.origin.row, e.target) for e in examples], task.labels)
+    return len(examples) + len(drops), Sifted(examples, drops, notes)
+
+
+def _note(reading: Reading) -> str:
+    report = reading.report
+    kept = f"{report.read:,} records gave {report.examples:,} examples"
+    return f"{report.file}: read as {reading.format.name}; {kept}, {report.repaired:,} repaired, {report.skipped:,} skipped."
