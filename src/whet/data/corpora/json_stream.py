@@ -48,8 +48,9 @@ def read_values(file: BinaryIO) -> Iterator[Any]:
             continue
         try:
             yield window.value()
-        except (json.JSONDecodeError, RecursionError) as error:
-            why = f"no valid JSON ({error.msg})" if isinstance(error, json.JSONDecodeError) else "JSON nested too deeply"
+        except (ValueError, RecursionError) as error:
+            fault = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            why = "JSON nested too deeply" if isinstance(error, RecursionError) else f"no valid JSON ({fault})"
             if not window.pass_over():
                 yield BadJson(f"{why}, and its end cannot be found: nothing from here on was read", is_end=True)
                 return
@@ -84,13 +85,14 @@ class _Window:
         """The JSON value at `at`, which moves behind it.
 
         Raises:
-            json.JSONDecodeError: there is none.
+            ValueError: there is none.
         """
         size = CHUNK_BYTES
         while True:
             try:
                 value, end = self._json.raw_decode(self.text, self.at)
-                if end < len(self.text) or self.is_last:  # a number may go on behind the window
+                # A number may go on behind the window: `1`, `1.`, `1e-` are all that there is of 1e-5 so far.
+                if self.is_last or not isinstance(value, (int, float)) or len(self.text) - end > 2:
                     self.at = end
                     return value
             except json.JSONDecodeError as error:

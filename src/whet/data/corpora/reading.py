@@ -178,6 +178,9 @@ def _open(stream: Stream, forced: Format | None, options: Options) -> Reading | 
     """The Reading of a stream, or the Problem that it is no corpus."""
     head = list(islice(stream.records, SNIFFED_RECORDS))
     values = [record.value for record in head if isinstance(record, Record)]
+    if not values:
+        why = "; ".join(f"row {drop.origin.row}: {drop.detail}" for drop in head[:3] if isinstance(drop, Drop))
+        return Problem(stream.name, f"no record of it can be read ({why})", "Check that it is the right file, and whole")
     format_ = forced or recognise(values, stream.is_text)
     if format_ is None:
         return no_format(stream.name, values, stream.is_text)

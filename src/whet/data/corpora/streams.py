@@ -24,13 +24,14 @@ from whet.data.corpora.format import Record
 from whet.data.corpora.json_stream import BadJson, read_values
 from whet.data.records import json_fault
 from whet.data.table import BAD_ROW, bad_row
-from whet.errors import DataError, Problem
+from whet.errors import Problem
 from whet.example import Drop, Origin
 
 CUT_OFF = "cut_off"
 HEAD_BYTES = 2**16
 MAX_LINE_BYTES = 2**28
 PARQUET_BATCH_ROWS = 1024
+ZSTD_BYTES = 2**12  # unpacked at a time: a little may unpack to a lot
 # What unpacking raises where a packed file is damaged or ends too early.
 DAMAGES = (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile, zstandard.ZstdError)
 _GZIP, _ZSTD, _ZIP, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"PAR1"
@@ -72,14 +73,22 @@ def _streams(name: str, path: Path) -> Iterator[Stream | Problem]:
     with path.open("rb") as file:
         mark = file.read(4)
     if mark == _ZIP:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if not member.is_dir() and not member.filename.startswith("__MACOSX/"):
-                    with archive.open(member) as packed:
-                        yield _stream(f"{name}/{member.filename}", io.BufferedReader(cast(Any, packed), HEAD_BYTES))
+        try:
+            yield from _members(name, path)
+        except (zipfile.BadZipFile, RuntimeError) as error:  # RuntimeError: it wants a password
+            yield Problem(name, f"it cannot be unpacked: {error}", "Unpack it first, or fetch it again")
     else:
         with io.BufferedReader(path.open("rb", buffering=0), HEAD_BYTES) as opened:
             yield _stream(name, opened)
+
+
+def _members(name: str, path: Path) -> Iterator[Stream | Problem]:
+    """The Streams of the members of a zip."""
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if not member.is_dir() and not member.filename.startswith("__MACOSX/"):
+                with archive.open(member) as packed:
+                    yield _stream(f"{name}/{member.filename}", io.BufferedReader(cast(Any, packed), HEAD_BYTES))
 
 
 def _stream(name: str, file: io.BufferedReader[Any]) -> Stream | Problem:
@@ -91,8 +100,7 @@ def _stream(name: str, file: io.BufferedReader[Any]) -> Stream | Problem:
     if head.startswith(_GZIP):
         return _stream(name, io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=file)), HEAD_BYTES))
     if head.startswith(_ZSTD):
-        unpacked = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-        return _stream(name, io.BufferedReader(cast(Any, unpacked), HEAD_BYTES))
+        return _stream(name, io.BufferedReader(_Zstd(file), HEAD_BYTES))
     if head.startswith(_PARQUET):
         return Stream(name, False, _parquet(name, cast(BinaryIO, file)))
     if kind := next((what for mark, what in _OTHER_MARKS.items() if head.startswith(mark)), None):
@@ -102,6 +110,39 @@ def _stream(name: str, file: io.BufferedReader[Any]) -> Stream | Problem:
     if not head.strip():
         return Problem(name, "it is empty", "Nothing is to be read; check that it is the right file")
     return _text_stream(name, file, head)
+
+
+class _Zstd(io.RawIOBase):
+    """What a zstd file unpacks to, frame after frame. The library's own reader takes one that was cut off for a whole one."""
+
+    def __init__(self, file: io.BufferedReader[Any]) -> None:
+        self._file, self._packed, self._unpacked = file, b"", memoryview(b"")
+        self._frame: Any = None  # None between two frames
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """How many bytes were put into the buffer; 0 at the end.
+
+        Raises:
+            EOFError: the file ends inside a frame.
+        """
+        while not self._unpacked:
+            self._packed = self._packed or self._file.read(ZSTD_BYTES)
+            if not self._packed:
+                if self._frame is not None:
+                    raise EOFError("the file ends too early")
+                return 0
+            self._frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
+            self._unpacked = memoryview(self._frame.decompress(self._packed))
+            self._packed = self._frame.unused_data
+            if self._frame.eof:
+                self._frame = None
+        taken, self._unpacked = self._unpacked[: len(buffer)], self._unpacked[len(buffer) :]
+        buffer[: len(taken)] = taken
+        return len(taken)
 
 
 def _text_stream(name: str, file: io.BufferedReader[Any], head: bytes) -> Stream:
@@ -163,14 +204,11 @@ def _values(name: str, file: io.BufferedReader[Any]) -> Iterator[Record | Drop]:
 
 
 def _parquet(name: str, file: BinaryIO) -> Iterator[Record | Drop]:
-    """A Record for each row of a Parquet file, batch by batch.
-
-    Raises:
-        DataError: the file is damaged, or packed once more.
-    """
+    """A Record for each row of a Parquet file, batch by batch; a Drop where it is damaged, or packed once more."""
     import pyarrow as pa
     import pyarrow.parquet
 
+    number = 0
     try:
         file.seek(0)
         with closing(pyarrow.parquet.ParquetFile(file)) as table:
@@ -179,5 +217,4 @@ def _parquet(name: str, file: BinaryIO) -> Iterator[Record | Drop]:
                 yield Record(Origin(name, number), row)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
-        do = "Unpack it if it is packed; else write the file again"
-        raise DataError(Problem(name, f"it cannot be read as Parquet: {reason}", do)) from error
+        yield Drop(Origin(name, number + 1), CUT_OFF, f"from here on it cannot be read as Parquet: {reason}")

@@ -1,0 +1,470 @@
+"""Corpora as streams: what a file is, what becomes of every record, and that memory does not grow with them."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import random
+import tracemalloc
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from whet import stages
+from whet.cli import main
+from whet.data.corpora import json_stream
+from whet.data.corpora.format import Format, Item, Options, Record, each, has, share, text
+from whet.data.corpora.json_stream import BadJson, read_values
+from whet.data.corpora.reading import Reading, Report, read_corpus, survey
+from whet.data.corpora.registry import FORMATS, find_format, recognise
+from whet.data.corpora.streams import Stream, open_streams
+from whet.data.corpora.turns import to_item
+from whet.errors import DataError, Problem, RecipeError
+from whet.example import Example, Message, Origin, Task
+from whet.progress import Silent
+from whet.prompts import plain
+from whet.recipe import parse
+
+
+def turns(*texts: str) -> list[dict[str, str]]:
+    """Messages of user and assistant in turn."""
+    return [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(texts)]
+
+
+def rows(count: int) -> list[dict[str, Any]]:
+    """So many chats of one answer."""
+    return [{"messages": turns(f"Name number {n} ü.", f"It is {n}.")} for n in range(count)]
+
+
+def read_one(source: Path, **asked: Any) -> tuple[Report, list[Item]]:
+    """The report and the Items of the first corpus file of a source."""
+    for reading in read_corpus(source, **asked):
+        if isinstance(reading, Reading):
+            return reading.report, list(reading.items)
+    raise AssertionError("no corpus")
+
+
+def answers(items: list[Item]) -> list[str]:
+    """The answers in Items, in order."""
+    return [example.target for item in items for example in item.examples]
+
+
+def jsonl(records: list[Any]) -> str:
+    """JSON lines."""
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+
+# -- one corpus, in every wrapping -------------------------------------------------------------------------------------
+
+
+def plain_lines(path: Path, records: list[Any]) -> None:
+    path.write_text(jsonl(records), "utf-8")
+
+
+def marked_lines(path: Path, records: list[Any]) -> None:
+    path.write_text(jsonl(records).replace("\n", "\r\n\r\n"), "utf-8-sig")
+
+
+def one_line_list(path: Path, records: list[Any]) -> None:
+    path.write_text(json.dumps(records), "utf-8")
+
+
+def pretty_list(path: Path, records: list[Any]) -> None:
+    path.write_text(json.dumps(records, indent=2, ensure_ascii=False), "utf-8-sig")
+
+
+def pretty_values(path: Path, records: list[Any]) -> None:
+    path.write_text("\n".join(json.dumps(record, indent=1) for record in records), "utf-8")
+
+
+def gzipped(path: Path, records: list[Any]) -> None:
+    path.write_bytes(gzip.compress(jsonl(records).encode()))
+
+
+def zstd_frames(path: Path, records: list[Any]) -> None:
+    half = len(records) // 2
+    path.write_bytes(b"".join(zstandard.compress(jsonl(part).encode()) for part in (records[:half], records[half:])))
+
+
+def parquet(path: Path, records: list[Any]) -> None:
+    pq.write_table(pa.Table.from_pylist(records), path, row_group_size=7)
+
+
+WRAPPINGS = {
+    "a.jsonl": plain_lines, "b.jsonl": marked_lines, "c.json": one_line_list, "d.json": pretty_list, "e.json": pretty_values,
+    "f.jsonl.gz": gzipped, "g.jsonl.zst": zstd_frames, "h.parquet": parquet, "no_suffix": plain_lines,
+    "wrong.csv": one_line_list,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRAPPINGS)
+def test_a_corpus_is_the_same_in_every_wrapping(tmp_path: Path, name: str) -> None:
+    records = rows(41)
+    WRAPPINGS[name](tmp_path / name, records)
+    report, items = read_one(tmp_path / name)
+    assert (report.format, report.read, report.repaired, report.skipped, report.examples) == ("messages", 41, 0, 0, 41)
+    assert answers(items) == [f"It is {n}." for n in range(41)]
+    assert [example.instruction for item in items for example in item.examples] == [f"Name number {n} ü." for n in range(41)]
+    numbers = [item.origin.row for item in items]
+    assert numbers == ([1 + 2 * n for n in range(41)] if name == "b.jsonl" else list(range(1, 42)))
+
+
+def test_folders_and_archives_give_each_of_their_files(tmp_path: Path) -> None:
+    for name, write in WRAPPINGS.items():
+        (tmp_path / "deep" / "er").mkdir(parents=True, exist_ok=True)
+        write(tmp_path / "deep" / "er" / name, rows(3))
+    (tmp_path / ".hidden").mkdir()
+    plain_lines(tmp_path / ".hidden" / "x.jsonl", rows(3))
+    (tmp_path / "README.md").write_text("A folder of chats.")
+    (tmp_path / "empty.jsonl").write_text("\n \n")
+    (tmp_path / "sheet.xlsx").write_bytes(b"\x00\x01")
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        archive.writestr("in/one.jsonl", jsonl(rows(5)))
+        archive.writestr("in/two.jsonl.gz", gzip.compress(jsonl(rows(6)).encode()))
+        archive.writestr("__MACOSX/._one.jsonl", "junk")
+    done = survey(read_corpus(tmp_path), lambda item: None, Silent())
+    assert len(done.reports) == len(WRAPPINGS) + 2
+    assert {report.file: report.read for report in done.reports if report.read != 3} == {
+        "z.zip/in/one.jsonl": 5, "z.zip/in/two.jsonl.gz": 6,
+    }  # fmt: skip
+    assert {problem.where for problem in done.left_aside} == {"README.md", "empty.jsonl", "sheet.xlsx"}
+    found = done.to_json()
+    assert (found["format"], found["read"], found["examples"]) == ("messages", 41, 41)
+
+
+def test_examples_of_two_files_never_share_an_id(tmp_path: Path) -> None:
+    for name in ("a/train.jsonl", "b/train.jsonl"):
+        (tmp_path / name).parent.mkdir()
+        plain_lines(tmp_path / name, rows(4))
+    examples: list[Example] = []
+    survey(read_corpus(tmp_path), lambda item: examples.extend(item.examples), Silent())
+    assert len({example.id for example in examples}) == len({example.group for example in examples}) == 8
+
+
+# -- what is broken ----------------------------------------------------------------------------------------------------
+
+
+def test_a_broken_line_is_counted_with_its_number_and_reason_in_the_order_of_the_file(tmp_path: Path) -> None:
+    good = [line.encode() for line in jsonl(rows(4)).splitlines()]
+    bad = (b'{"messages": [{"role": "\\d', b"", b"\xff\xfe", b"[1", b'"text"', b'{"messages": 3}')
+    lines = [good[0], bad[0], bad[1], good[1], bad[2], good[2], bad[3], bad[4], good[3], bad[5]]
+    (tmp_path / "chat.jsonl").write_bytes(b"\n".join(lines))
+    report, items = read_one(tmp_path / "chat.jsonl")
+    assert [item.origin.row for item in items] == [1, 2, 4, 5, 6, 7, 8, 9, 10]
+    assert {drop.origin.row: (drop.reason, drop.detail) for drop in report.drops} == {
+        2: ("bad_row", "no valid JSON (Invalid \\escape at column 25)"),
+        5: ("bad_row", "byte 0 of the line, 0xff, is not UTF-8"),
+        7: ("bad_row", "no valid JSON (Expecting ',' delimiter at column 3)"),
+        8: ("bad_field", "a str, where an object with named fields was expected"),
+        10: ("bad_field", "there is no list in the field 'messages'"),
+    }
+    assert (report.read, report.skipped, report.examples, report.reasons) == (9, 5, 4, Counter(bad_row=3, bad_field=2))
+    assert answers(items) == [f"It is {n}." for n in range(4)]
+
+
+def test_what_nobody_could_learn_from_is_no_example(tmp_path: Path) -> None:
+    said = (("Hi", " \u200b "), ("Hi", "a\x00b"), ("Hi \ud800", "Ho"), ("Hi", "Ho", "", "Hm"), ("Hi", "Ho"))
+    chats = [turns(*each_) for each_ in said]
+    (tmp_path / "chat.jsonl").write_text("".join(json.dumps({"messages": chat}) + "\n" for chat in chats))
+    report, items = read_one(tmp_path / "chat.jsonl")
+    assert [[example.target for example in item.examples] for item in items] == [[], [], [], ["Ho"], ["Ho"]]
+    assert report.reasons == Counter(bad_row=2, empty_turn=2, unanswered=1, unasked_answer=1)
+    assert (report.read, report.repaired, report.skipped) == (5, 1, 3)
+    json.dumps(report.to_json(), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("name", ["cut.json", "cut.jsonl.gz", "cut.jsonl.zst", "tail.json"])
+def test_a_file_that_was_cut_off_has_lost_an_unknown_number_of_records(tmp_path: Path, name: str) -> None:
+    many, random_ = rows(400), random.Random(3)
+    for row in many:  # so that it cannot be packed into one block
+        row["noise"] = random_.randbytes(400).hex()
+    whole = {
+        "cut.json": json.dumps(many).encode(), "cut.jsonl.gz": gzip.compress(jsonl(many).encode()),
+        "cut.jsonl.zst": zstandard.compress(jsonl(many).encode()), "tail.json": json.dumps(many).encode() + b"\n[1]    ",
+    }[name]  # fmt: skip
+    (tmp_path / name).write_bytes(whole if name == "tail.json" else whole[: len(whole) // 2])
+    report, items = read_one(tmp_path / name)
+    assert report.reasons["cut_off"] == 1 and report.lost == 1
+    assert 100 < report.examples <= 400
+    assert answers(items) == [f"It is {n}." for n in range(report.examples)]
+
+
+def test_a_damaged_archive_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.gz").write_bytes(b"\x1f\x8bnothing")
+    (tmp_path / "a.zip").write_bytes(b"PK\x03\x04nothing")
+    (tmp_path / "a.parquet").write_bytes(b"PAR1nothing")
+    for file in tmp_path.iterdir():
+        with pytest.raises(DataError, match=file.name):
+            list(read_corpus(file))
+
+
+# -- JSON lists as streams ---------------------------------------------------------------------------------------------
+
+
+def random_value(random_: random.Random, depth: int = 0) -> Any:
+    kind = random_.randrange(9 if depth < 3 else 6)
+    if kind < 3:
+        return "".join(random_.choice('ab"\\\n\té😀[]{},: ') for _ in range(random_.randrange(9)))
+    if kind < 6:
+        return random_.choice([None, True, False, 0, -12, 1.5, 1e300, 12345678901234567890])
+    if kind < 8:
+        return {f"k{n}": random_value(random_, depth + 1) for n in range(random_.randrange(4))}
+    return [random_value(random_, depth + 1) for _ in range(random_.randrange(4))]
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 64])
+def test_values_through_a_window_of_any_size_are_those_that_json_reads(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    monkeypatch.setattr(json_stream, "CHUNK_BYTES", chunk)
+    random_ = random.Random(chunk)
+    for number in range(60):
+        values = [random_value(random_) for _ in range(random_.randrange(5))]
+        written = json.dumps(values, ensure_ascii=number % 2 == 0, indent=number % 3 or None)
+        assert list(read_values(io.BytesIO(f" {written}\n".encode()))) == values
+        apart = "\n".join(json.dumps(value) for value in values)
+        if values and not isinstance(values[0], list):
+            assert list(read_values(io.BytesIO(apart.encode()))) == values
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 1000])
+@pytest.mark.parametrize(
+    "broken", ['{"a": nope}', '{"a": "\\d", "b": [1, {"c": "]}"}]}', "nope", '{"a" 1}', '{"a": 1,}', '"a\nb"', "1" * 5000]
+)
+def test_one_bad_item_costs_no_other(monkeypatch: pytest.MonkeyPatch, chunk: int, broken: str) -> None:
+    monkeypatch.setattr(json_stream, "CHUNK_BYTES", chunk)
+    read = list(read_values(io.BytesIO(f'[{{"x": 1}}, {broken}, {{"x": 2}}]'.encode())))
+    assert [value for value in read if not isinstance(value, BadJson)] == [{"x": 1}, {"x": 2}]
+    (bad,) = [value for value in read if isinstance(value, BadJson)]
+    assert bad.why.startswith("no valid JSON (") and not bad.is_end
+
+
+def test_deep_nesting_is_no_crash() -> None:
+    bad, good = read_values(io.BytesIO(b"[" + b"[" * 200_000 + b"]" * 200_000 + b", 2]"))
+    assert isinstance(bad, BadJson) and bad.why == "JSON nested too deeply" and good == 2
+
+
+class _Endless(io.RawIOBase):
+    """A list of many records that is made as it is read, so that nothing but the reader holds it."""
+
+    def __init__(self, count: int, joint: bytes) -> None:
+        self._parts = self._pieces(count, joint)
+        self._rest = b""
+
+    @staticmethod
+    def _pieces(count: int, joint: bytes) -> Iterator[bytes]:
+        for number in range(count):
+            yield (joint if number else b"[") + json.dumps({"messages": turns(f"Question {number}?", "y" * 500)}).encode()
+        yield b"]"
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while len(self._rest) < len(buffer) and (piece := next(self._parts, b"")):
+            self._rest += piece
+        taken, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
+        buffer[: len(taken)] = taken
+        return len(taken)
+
+
+def test_memory_does_not_grow_with_the_number_of_records() -> None:
+    def peak_bytes(count: int) -> int:
+        file = io.BufferedReader(_Endless(count, b",\n"))
+        tracemalloc.start()
+        assert sum(1 for _ in read_values(file)) == count
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    few, many = peak_bytes(3_000), peak_bytes(12_000)  # 2 MB and 8 MB of JSON
+    assert many < 1.2 * few < 4e6
+
+
+def test_a_reading_holds_no_more_than_the_records_it_was_sniffed_by(tmp_path: Path) -> None:
+    records = [{"messages": turns(f"Question {n}?", "y" * 2000)} for n in range(4000)]
+    gzipped(tmp_path / "many.jsonl.gz", records)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for reading in read_corpus(tmp_path / "many.jsonl.gz"):
+        assert isinstance(reading, Reading)
+        assert sum(len(item.examples) for item in reading.items) == 4000
+    peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    assert peak < 3e6 < 4000 * 2000
+
+
+# -- formats -----------------------------------------------------------------------------------------------------------
+
+
+def test_formats_have_names_of_their_own_and_are_recognised_by_nobody_else() -> None:
+    assert len(FORMATS) >= 11
+    assert len({format_.name for format_ in FORMATS}) == len(FORMATS)
+    for format_ in FORMATS:
+        assert find_format(format_.name) is format_
+        assert format_.sniff([]) == 0, f"{format_.name} recognises a file without a record"
+        assert set(format_.takes) <= set(Options.__slots__)
+
+
+def test_the_format_that_most_records_are_of_is_taken() -> None:
+    chat, other = {"messages": turns("Hi", "Ho")}, {"something": "else"}
+    found = recognise([chat, chat, other], False)
+    assert found is not None and found.name == "messages"
+    assert recognise([chat, other, other], False) is None
+
+
+def test_a_reader_of_a_new_format_is_a_function_of_one_record() -> None:
+    def item(record: Record) -> Item:
+        return to_item(record, [Message("user", text(record.value, "q")), Message("assistant", text(record.value, "a"))])
+
+    qa = Format("qa", "Questions", ("q", "a"), lambda values: share(values, has("q", "a")), each(item))
+    values: list[Any] = [{"q": "1+1", "a": 2}, {"q": "?"}, {"q": [], "a": 1}]
+    good, missing, wrong = qa.read((Record(Origin("f", n), value) for n, value in enumerate(values, 1)), Options())
+    assert good.examples[0].target == "2"
+    assert missing.drops[0].detail == "there is no field 'a'"
+    assert wrong.drops[0].detail == "the field 'q' holds a list, where text was expected"
+
+
+def test_a_reader_that_drops_without_a_reason_is_our_fault() -> None:
+    with pytest.raises(AssertionError, match="without a reason"):
+        Report("f", "qa").add(Item(Origin("f", 1)))
+
+
+CHATS = jsonl(rows(2)).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "asked", "said"),
+    [
+        (b'{"quest": 1, "text": 2, "role": 3}\n', {}, "it holds records with quest, text, role. The nearest are "),
+        (b"A line.\n", {}, "it holds lines of text, the first being 'A line.'. The nearest are oig-text (User:, Joi:)"),
+        (b"[1, 2]", {}, "it holds records of the type int. Read it as a table"),
+        (b"", {}, "it is empty"),
+        (b"[nope]", {}, "no record of it can be read (row 1: no valid JSON (Expecting value))"),
+        (b"\xff\xfeH\0i\0", {}, "this is UTF-16 text"),
+        (CHATS, {"format": "mesages"}, "there is no such corpus format. Did you mean messages or "),
+        (CHATS, {"format": "oig-text"}, "it holds JSON or Parquet records, and the format oig-text is made of lines"),
+        (CHATS, {"options": Options(languages=("de",))}, "it has no choice of languages"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_read_as_asked_is_said_with_what_was_seen(
+    tmp_path: Path, content: bytes, asked: dict[str, Any], said: str
+) -> None:
+    (tmp_path / "it.jsonl").write_bytes(content)
+    with pytest.raises(DataError) as error:
+        list(read_corpus(tmp_path / "it.jsonl", **asked))
+    assert said in str(error.value)
+
+
+def test_a_forced_format_is_not_questioned(tmp_path: Path) -> None:
+    plain_lines(tmp_path / "chat.jsonl", rows(3))
+    report, _ = read_one(tmp_path / "chat.jsonl", format="lima")
+    assert (report.format, report.read, report.skipped, report.lost) == ("lima", 3, 3, 1)
+
+
+# -- the real files ----------------------------------------------------------------------------------------------------
+
+# Every folder of a known kind, and how many files of it are corpora.
+KNOWN = {"oig": 1, "lima": 1, "sharegpt": 3, "oasst": 2}
+# Rows that the files themselves lack: a turn of a dialogue that is empty.
+EXPLAINED = {"axolotl_conversation.missingturns.json": Counter(empty_turn=1)}
+
+
+def test_every_real_chat_is_read_with_no_unexplained_row(shared: Path) -> None:
+    files = 0
+    for name, count in KNOWN.items():
+        done = survey(read_corpus(shared / "data" / name), lambda item: None, Silent())
+        assert len(done.reports) == count and not done.left_aside, name
+        for report in done.reports:
+            files += 1
+            assert report.skipped == 0 and report.examples >= report.read > 0, report
+            assert report.reasons == EXPLAINED.get(report.file, Counter()), report
+    assert files == 7
+
+
+def test_a_table_over_all_real_files_is_printed_by_one_command(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["corpus", "read", str(shared / "data"), "--json", "--max-lost", "1"])
+    found = json.loads(capsys.readouterr().out)
+    assert code == 0
+    files = [file for file in (shared / "data").rglob("*") if file.is_file() and file.suffix != ".zip"]
+    zipped = 6  # the members of FinancialPhraseBank-v1.0.zip
+    assert len(found["files"]) + len(found["left_aside"]) == len(files) + zipped
+    for file in found["files"]:
+        assert file["read"] >= file["skipped"] and sum(file["reasons"].values()) >= file["skipped"] + file["repaired"]
+        assert len(file["drops"]) == min(sum(file["reasons"].values()), 1000)
+
+
+# -- a recipe ----------------------------------------------------------------------------------------------------------
+
+
+def recipe_of(path: Path, tiny_base: Path, **data: Any) -> Any:
+    """The values of a recipe for a chat corpus."""
+    return {
+        "name": "chat", "task": {"kind": "generate"}, "data": {"path": str(path), "format": "auto", **data},
+        "model": {"base": str(tiny_base)}, "train": {"max_length": 200, "too_long": "drop"},
+    }  # fmt: skip
+
+
+def test_a_recipe_trains_on_a_corpus(shared: Path, tiny_base: Path) -> None:
+    recipe = parse(recipe_of(shared / "data/sharegpt/vicuna_dummy_conversation.json", tiny_base))
+    made = stages.check(recipe)
+    assert made.read >= 1000 and sum(map(len, made.splits.values())) > 100
+    assert any("read as sharegpt; 500 records gave 1,000 examples" in note for note in made.notes)
+    groups = [{example.group for example in split} for split in made.splits.values()]
+    assert not groups[0] & groups[1] and not groups[0] & groups[2] and not groups[1] & groups[2]
+    assert any(example.history for example in made.splits["train"])
+
+
+def test_a_conversation_too_long_loses_its_oldest_turns(tmp_path: Path, tiny_base: Path) -> None:
+    chats = [{"messages": turns(*(f"Line {n} of chat {c}, said at some length." for n in range(12)))} for c in range(20)]
+    plain_lines(tmp_path / "chat.jsonl", chats)
+    values = recipe_of(tmp_path / "chat.jsonl", tiny_base)
+    values["train"] = {"max_length": 64, "too_long": "truncate"}
+    made = stages.check(parse(values))
+    cut = [drop for drop in made.drops if drop.reason == "truncated"]
+    assert cut and all("oldest turns before it were cut" in drop.detail for drop in cut)
+    assert all(example.instruction and example.target for split in made.splits.values() for example in split)
+
+
+def test_labels_of_a_corpus_are_checked(tmp_path: Path, tiny_base: Path) -> None:
+    chats = [{"messages": turns(f"Is {n} even?", ("yes", "no", "Yes.")[n % 3])} for n in range(60)]
+    plain_lines(tmp_path / "chat.jsonl", chats)
+    values = recipe_of(tmp_path / "chat.jsonl", tiny_base, label_names={"Yes.": "yes"})
+    values["task"] = {"kind": "classify", "labels": ["yes", "no"]}
+    assert stages.check(parse(values)).labels == ("yes", "no")
+    values["data"].pop("label_names")
+    with pytest.raises(DataError, match=r"'Yes\."):
+        stages.check(parse(values))
+
+
+def test_a_corpus_has_no_columns_to_name(tmp_path: Path, tiny_base: Path) -> None:
+    values = recipe_of(tmp_path / "chat.jsonl", tiny_base, input="a", group="b")
+    with pytest.raises(RecipeError, match="input, group: these describe a table"):
+        parse(values)
+    with pytest.raises(RecipeError, match='kind = "text" learns none'):
+        parse({**recipe_of(tmp_path, tiny_base), "task": {"kind": "text"}})
+
+
+def test_a_history_stands_before_the_question_so_that_each_turn_is_a_prefix_of_the_next() -> None:
+    record = Record(Origin("f", 1), None)
+    said = [Message("system", "Be kind."), *(Message(("user", "assistant")[n % 2], f"turn {n}") for n in range(6))]
+    first, second, third = to_item(record, said).examples
+    task = Task(kind="generate")
+    assert plain.ask(task, first) == "Be kind.\n\nturn 0\n\nAnswer:"
+    for before, after in ((first, second), (second, third)):
+        assert plain.ask(task, after).startswith(plain.ask(task, before) + plain.completion(before.target))
+    assert Example.from_json(json.loads(json.dumps(third.to_json()))) == third
+
+
+def test_a_stream_is_open_only_while_it_is_read(tmp_path: Path) -> None:
+    plain_lines(tmp_path / "a.jsonl", rows(2))
+    plain_lines(tmp_path / "b.jsonl", rows(3))
+    counts = [sum(1 for _ in stream.records) for stream in open_streams(tmp_path) if isinstance(stream, Stream)]
+    assert counts == [2, 3]
+    assert not any(isinstance(stream, Problem) for stream in open_streams(tmp_path))
