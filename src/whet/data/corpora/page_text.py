@@ -51,7 +51,7 @@ class _Page(HTMLParser):
         self._code: list[str] | None = None  # what stands in the open <pre>, outside of its <code> too
         self._in_code = False
         self._language = ""
-        self._row: list[str] | None = None
+        self._headings = 0  # how many heading cells the open row of a table has
 
     def text(self) -> str:
         """All that was collected."""
@@ -68,21 +68,23 @@ class _Page(HTMLParser):
             elif match := re.search(r"language-([\w+#-]+)", dict(attrs).get("class") or ""):
                 self._language = match[1]
         elif tag in ("ul", "ol"):
+            if not self._lists:
+                self._parts.append("\n")
             self._lists.append(int(dict(attrs).get("start") or 1) if tag == "ol" else 0)
-            self._parts.append("\n")
         elif tag == "li" and self._lists:
             number = self._lists[-1]
             self._parts.append("\n" + "  " * (len(self._lists) - 1) + (f"{number}. " if number else "- "))
             self._lists[-1] += bool(number)
         elif tag in ("td", "th"):
             self._parts.append("| ")
+            self._headings += tag == "th"
         elif re.fullmatch(r"h[1-6]", tag):
             self._parts.append(f"\n\n{'#' * int(tag[1])} ")
         elif tag in _MARKS:
             self._parts.append(_MARKS[tag])
         elif tag in _BLOCKS:
-            # The first paragraph of a list's entry stands behind its number.
-            self._parts.append("\n" if tag in ("br", "tr") else "" if self._lists else "\n\n")
+            is_entry = bool(self._lists) and bool(re.fullmatch(r"\n *(\d+\.|-) ", self._parts[-1]))
+            self._parts.append("" if is_entry else "\n" if tag in ("br", "tr") or self._lists else "\n\n")
 
     def handle_endtag(self, tag: str) -> None:
         """A tag closes."""
@@ -95,13 +97,16 @@ class _Page(HTMLParser):
                 self._parts.append("`")
         elif tag in ("ul", "ol") and self._lists:
             self._lists.pop()
-            self._parts.append("\n" if self._lists else "\n\n")
+            self._parts.append("" if self._lists else "\n\n")
         elif tag in _MARKS:
             self._parts.append(_MARKS[tag])
         elif tag in ("td", "th"):
             self._parts.append(" ")
-        elif tag in _BLOCKS and tag not in ("li", "br", "tr", "hr"):
-            self._parts.append("\n" if self._lists else "\n\n")
+        elif tag == "tr":
+            self._parts.append("|" + (f"\n{'| --- ' * self._headings}|" if self._headings else ""))
+            self._headings = 0
+        elif tag in _BLOCKS and tag not in ("li", "br", "hr"):
+            self._parts.append("" if self._lists else "\n\n")
 
     def handle_data(self, data: str) -> None:
         """Text between tags."""
