@@ -1,6 +1,6 @@
-"""One contender of benchmarks/training.py in a process of its own: trains, a step whenever a line comes in, and says what it took.
+"""One contender of benchmarks/training.py in a process of its own: takes a step whenever a line comes in, says what it took.
 
-`python training_worker.py CONTENDER < '{"case": ...}\\n'`: a case as JSON in the first line, then "step", "memory" or "profile".
+The first line on stdin is the case as JSON; then come "step", "memory" or "profile", each answered by a line of JSON.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.began: float | None = None
-        self.order, self.resident = "", 0
+        self.order, self.resident, self.cpu = "", 0, 0.0
         self.profile: Any = None
 
     def between(self) -> None:
@@ -58,11 +58,11 @@ class Clock:
         if self.order == "profile":
             self.profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
             self.profile.__enter__()
-        self.began = time.perf_counter()
+        self.began, self.cpu = time.perf_counter(), time.thread_time()
 
     def say(self) -> None:
         assert self.began is not None
-        said: dict[str, Any] = {"seconds": time.perf_counter() - self.began}
+        said: dict[str, Any] = {"seconds": time.perf_counter() - self.began, "cpu_seconds": time.thread_time() - self.cpu}
         if self.order == "memory":
             said["bytes"] = status("VmHWM") - self.resident
         if self.profile is not None:

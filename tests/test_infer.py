@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,13 +114,15 @@ def test_a_model_that_knows_no_trees_is_padded(model: torch.nn.Module) -> None:
 
 
 def test_many_labels_stay_within_memory_and_right(model: torch.nn.Module) -> None:
-    """300 labels of 3 tokens: fewer prompts at a time than the batch size, the same scores."""
+    """300 labels of 3 tokens: fewer prompts at a time than the batch size, and the scores that float64 gives."""
     rng = np.random.default_rng(0)
     labels = [(*(int(t) for t in rng.integers(2, 6000, 2)), 0) for _ in range(300)]
     rows = prompts(9)
     some = [0, 7, 150, 299]
-    found = infer.label_scores(model, rows, labels, 1, 32)[:, some]
-    np.testing.assert_allclose(found, infer.label_scores(model, rows, [labels[i] for i in some], 1, 1), rtol=0, atol=1e-5)
+    wanted = infer.label_scores(copy.deepcopy(model).double(), rows, [labels[i] for i in some], 1, 1)
+    for found in (infer.label_scores(model, rows, labels, 1, 32)[:, some],
+                  infer.label_scores(model, rows, [labels[i] for i in some], 1, 1)):  # fmt: skip
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("batch_size", "at_a_time"), [(1, 4096), (12, 4096), (12, 9), (5, 2)])

@@ -16,18 +16,20 @@ from typing import Any
 import torch
 
 Tensor = torch.Tensor
+Fused = Callable[..., Tensor]
+EXACT = (torch.float32, torch.float64)
 CPU_FACTS = Path("/proc/cpuinfo")
 
 
 @contextmanager
 def fusing(model: torch.nn.Module) -> Iterator[None]:
-    """Lets the plain LoRA layers and RMS norms of a model compute in fewer passes; their own forward is back afterwards.
+    """Lets a model's linear layers, plain LoRA layers and RMS norms compute in fewer passes; their own forward is back afterwards.
 
-    Backward passes that compute activations again must lie inside as well. Under autocast nothing changes.
+    Backward passes that compute activations again must lie inside as well.
     """
-    replaced = [] if torch.is_autocast_enabled("cpu") else [(m, f) for m in model.modules() if (f := _fused_forward(m))]
-    for module, forward in replaced:
-        module.forward = forward  # type: ignore[method-assign]  # the instance's, not the class's
+    replaced = [(module, fused) for module in model.modules() if (fused := _fused(module))]
+    for module, fused in replaced:
+        module.forward = partial(_choose, module.forward, fused)  # the instance's, not the class's
     try:
         yield
     finally:
@@ -35,14 +37,23 @@ def fusing(model: torch.nn.Module) -> Iterator[None]:
             del module.forward
 
 
-def _fused_forward(module: torch.nn.Module) -> Callable[..., Tensor] | None:
+def _choose(own: Fused, fused: Fused, x: Tensor, *more: object, **named: object) -> Tensor:
+    """What a layer says of x in fewer passes; in its own way in half precision and under autocast, where layers cast."""
+    if more or named or x.dtype not in EXACT or torch.is_autocast_enabled(x.device.type):
+        return own(x, *more, **named)
+    return fused(x)
+
+
+def _fused(module: torch.nn.Module) -> Fused | None:
     """What a module computes in fewer passes, or None if it is of no known kind."""
+    if "forward" in vars(module) or any(p.dtype not in EXACT for p in module.parameters()):
+        return None
     if hasattr(module, "lora_A"):
-        return _lora_forward(module)
-    if type(module) is torch.nn.Linear and module.weight.dtype in (torch.float32, torch.float64):
+        return _lora(module)
+    if type(module) is torch.nn.Linear:
         return lambda x: _Linear.apply(x, module.weight, module.bias)
     if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
-        return partial(_normed, module)
+        return lambda x: _RMSNorm.apply(x, module.weight, module.variance_epsilon)
     return None
 
 
@@ -87,7 +98,7 @@ class _Linear(torch.autograd.Function):
 # -- LoRA ----------------------------------------------------------------------------------------------------------------
 
 
-def _lora_forward(layer: Any) -> Callable[..., Tensor] | None:
+def _lora(layer: Any) -> Fused | None:
     """The forward of a layer with one plain adapter on plain weights: no dropout, no variant, one precision."""
     active = [name for name in layer.active_adapters if name in layer.lora_A]
     base = layer.get_base_layer()
@@ -107,9 +118,7 @@ class _LoraLinear(torch.autograd.Function):
     """x Wᵀ + b + s (x Aᵀ) Bᵀ, for a frozen W and b."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])  # (T, I)
         low = rows @ down.T  # (T, r)
         out = _product(rows, weight).addmm_(low, up.T, alpha=scale)  # (T, O)
@@ -131,14 +140,6 @@ class _LoraLinear(torch.autograd.Function):
 
 
 # -- norms ---------------------------------------------------------------------------------------------------------------
-
-
-def _normed(norm: Any, x: Tensor) -> Tensor:
-    """An RMS norm of its input; of half precision as Transformers writes it, in float32 between."""
-    if x.dtype not in (torch.float32, torch.float64) or norm.weight.dtype != x.dtype:
-        out: Tensor = type(norm).forward(norm, x)
-        return out
-    return _RMSNorm.apply(x, norm.weight, norm.variance_epsilon)
 
 
 class _RMSNorm(torch.autograd.Function):

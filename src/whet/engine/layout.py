@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -44,9 +45,15 @@ class Layout:
             yield
 
 
+# Whether the tree was exact for a model that has been tried; short documents one by one would pay for the trial each time.
+_hangs: WeakKeyDictionary[torch.nn.Module, bool] = WeakKeyDictionary()
+
+
 def scoring_layout(model: torch.nn.Module, rows: Sequence[Encoded], padding: int, device: torch.device) -> Layout:
-    """The token tree if it gives the nats of the padded computation on the first rows, else padded."""
+    """The token tree if it gives the nats of the padded computation on the first rows that a model scores, else padded."""
     plain, hung, tried = _padded(padding, device), _hung(device), rows[:TRIED_EXAMPLES]
+    if model in _hangs:
+        return hung if _hangs[model] else plain
 
     def nats(layout: Layout) -> float:
         with layout.attending(model):
@@ -59,6 +66,7 @@ def scoring_layout(model: torch.nn.Module, rows: Sequence[Encoded], padding: int
         if is_out_of_memory(error):
             raise
         exact = False
+    _hangs[model] = exact
     return hung if exact else plain
 
 

@@ -188,8 +188,8 @@ def _hook_tail(model: Any) -> list[Any]:
     """Hooks that let the last layer's feed-forward part see the tail of a tree alone. What it would say of the other columns is
     read by nobody, so zeros stand there."""
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else None
-    layers = getattr(decoder, "layers", None) or getattr(decoder, "h", None)
-    part = getattr(layers[-1], "mlp", None) if layers else None
+    layers: Any = getattr(decoder, "layers", None) or getattr(decoder, "h", None) or [None]
+    part = getattr(layers[-1], "mlp", None)
     if part is None:
         return []
     trees: list[Any] = []  # that of this pass, if it has a tail
