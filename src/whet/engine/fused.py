@@ -23,7 +23,7 @@ CPU_FACTS = Path("/proc/cpuinfo")
 
 @contextmanager
 def fusing(model: torch.nn.Module) -> Iterator[None]:
-    """Lets a model's linear layers, plain LoRA layers and RMS norms compute in fewer passes; their own forward is back afterwards.
+    """Lets linear layers, plain LoRA layers and RMS norms compute in fewer passes; their own forward is back afterwards.
 
     Backward passes that compute activations again must lie inside as well.
     """

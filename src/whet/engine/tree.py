@@ -61,7 +61,7 @@ class Tree:
     ids: np.ndarray
     paths: tuple[tuple[Piece, ...], ...]
     read: torch.Tensor | None = None
-    _groups: list[_Group] = field(default_factory=list, repr=False)
+    _tables: list[_Tables] = field(default_factory=list, repr=False)
     _masks: dict[tuple[torch.device, int | None, bool], torch.Tensor] = field(default_factory=dict, repr=False)
 
     @property
@@ -74,15 +74,11 @@ class Tree:
         """The nodes that have something below them."""
         return [node for node in self.nodes if node.end > node.start + node.length]
 
-    def groups(self) -> list[_Group]:
-        """Nodes of similar length side by side, for the attention of each node to itself."""
-        if not self._groups:
-            waiting = sorted(self.nodes, key=lambda node: -node.length)
-            while waiting:
-                taken = [n for n in waiting if n.length >= GROUPED_FROM * waiting[0].length]
-                self._groups.append(_Group.of(taken))
-                waiting = waiting[len(taken) :]
-        return self._groups
+    def tables(self) -> _Tables:
+        """The nodes side by side, for the attention of each node to itself."""
+        if not self._tables:
+            self._tables.append(_Tables.of(self.nodes))
+        return self._tables[0]
 
     @property
     def tail(self) -> torch.Tensor | None:
@@ -106,21 +102,64 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Nodes side by side, the shorter ones filled up with their last token. `columns`: (n x L,) into the row; `valid`: places
-    in that flattened table which are no filling; `span`: the columns of one node alone, which need no copying."""
+    """Nodes of similar length side by side, the shorter ones filled up with their last token: (n, L).
+
+    `span`: where they lie in the row, if it is one node, or in the gathered columns. `kept`: (n x L, 1), 0 where there is
+    filling, None where there is none.
+    """
 
     count: int
-    columns: torch.Tensor
-    valid: torch.Tensor
-    span: slice | None
+    span: slice
+    kept: torch.Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """All nodes in groups. `gathered`: the columns of those groups that are more than a node; `place`: where each column of the
+    row stands when the groups follow each other."""
+
+    groups: tuple[_Group, ...]
+    gathered: torch.Tensor
+    place: torch.Tensor
 
     @classmethod
-    def of(cls, nodes: Sequence[Node]) -> _Group:
-        width = max(n.length for n in nodes)
-        table = np.stack([n.start + np.minimum(np.arange(width), n.length - 1) for n in nodes])
-        valid = np.concatenate([i * width + np.arange(n.length) for i, n in enumerate(nodes)])
-        span = slice(nodes[0].start, nodes[0].start + nodes[0].length) if len(nodes) == 1 else None
-        return cls(len(nodes), torch.from_numpy(table.ravel()), torch.from_numpy(valid), span)
+    def of(cls, nodes: Sequence[Node]) -> _Tables:
+        groups, gathered, place = [], [np.empty(0, np.int64)], np.empty(sum(n.length for n in nodes), np.int64)
+        waiting, behind, tabled = sorted(nodes, key=lambda node: -node.length), 0, 0
+        while waiting:
+            width = waiting[0].length
+            taken = [n for n in waiting if n.length >= GROUPED_FROM * width]
+            for i, node in enumerate(taken):
+                place[node.start : node.start + node.length] = behind + i * width + np.arange(node.length)
+            if len(taken) == 1:
+                groups.append(_Group(1, slice(taken[0].start, taken[0].start + width), None))
+            else:
+                size = len(taken) * width
+                gathered += [n.start + np.minimum(np.arange(width), n.length - 1) for n in taken]
+                kept = np.concatenate([np.arange(width) < n.length for n in taken])
+                filled = None if kept.all() else torch.from_numpy(kept.astype(np.float32))[:, None]
+                groups.append(_Group(len(taken), slice(tabled, tabled + size), filled))
+                tabled += size
+            behind += len(taken) * width
+            waiting = waiting[len(taken) :]
+        return cls(tuple(groups), torch.from_numpy(np.concatenate(gathered)), torch.from_numpy(place))
+
+    def split(self, x: torch.Tensor, only_kept: bool = False) -> Iterator[torch.Tensor]:
+        """The nodes' columns of (1, H, T, D), a group at a time: (n, H, L, D); the filling zero if asked."""
+        table = x[0].index_select(1, self.gathered)  # (H, all n x L, D)
+        for group in self.groups:
+            if group.count == 1:
+                yield x[:, :, group.span]
+                continue
+            part = table[:, group.span]
+            if only_kept and group.kept is not None:
+                part = part * group.kept.to(part.dtype)
+            yield part.unflatten(1, (group.count, -1)).transpose(0, 1)
+
+    def join(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Groups of (n, H, L, ...) as the row: (T, H, ...)."""
+        rows = [part.transpose(1, 2).flatten(0, 1) for part in parts]
+        return torch.cat(rows).index_select(0, self.place)
 
 
 def grow(sequences: Sequence[Ids]) -> Tree:
@@ -288,23 +327,18 @@ class _TreeAttention(torch.autograd.Function):
         ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, tree: Tree, scale: float
     ) -> torch.Tensor:
         flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-        _, heads, columns, width = query.shape
         exact = torch.float64 if query.dtype == torch.float64 else torch.float32
-        out = query.new_empty((columns, heads, width), dtype=exact)
-        logs = query.new_empty((columns, heads), dtype=exact)
-        for group in tree.groups():
-            own, log = flash(*(_gather(x, group) for x in (query, key, value)), is_causal=True, scale=scale)
-            if group.span:
-                out[group.span], logs[group.span] = own[0].transpose(0, 1), log[0].transpose(0, 1)
-            else:
-                out.index_copy_(0, group.columns[group.valid], _rows(own)[group.valid].to(exact))
-                logs.index_copy_(0, group.columns[group.valid], _rows(log)[group.valid].to(exact))
+        tables = tree.tables()
+        asked = zip(*(tables.split(x) for x in (query, key, value)), strict=True)
+        own = [flash(*part, is_causal=True, scale=scale) for part in asked]
+        out = tables.join([part[0] for part in own]).to(exact)  # (T, H, D)
+        logs = tables.join([part[1] for part in own]).to(exact)  # (T, H)
         for node in tree.shared:
             above, below = slice(node.start, node.start + node.length), slice(node.start + node.length, node.end)
             seen, log = flash(query[:, :, below], key[:, :, above], value[:, :, above], scale=scale)
             old, new = logs[below], log[0].transpose(0, 1).to(exact)
             both = torch.logaddexp(old, new)
-            out[below] = out[below] * (old - both).exp()[..., None] + seen[0].transpose(0, 1) * (new - both).exp()[..., None]
+            out[below].mul_((old - both).exp_()[..., None]).addcmul_(seen[0].transpose(0, 1), (new - both).exp_()[..., None])
             logs[below] = both
         merged = out.to(query.dtype).transpose(0, 1)[None]
         logs = logs.transpose(0, 1)[None].contiguous()
@@ -317,16 +351,15 @@ class _TreeAttention(torch.autograd.Function):
         backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
         query, key, value, out, logs = ctx.saved_tensors
         grad = grads[0]
-        totals = [torch.zeros_like(x, memory_format=torch.contiguous_format) for x in (query, key, value)]
-        for group in ctx.tree.groups():
-            upstream = _gather(grad, group, only_valid=True)
-            parts = (_gather(x, group) for x in (query, key, value, out))
-            own = backward(upstream, *parts, _gather(logs[..., None], group)[..., 0], 0.0, True, scale=ctx.scale)
-            for total, part in zip(totals, own, strict=True):
-                if group.span:
-                    total[:, :, group.span] += part
-                else:
-                    total[0].index_add_(1, group.columns, _rows(part).transpose(0, 1))
+        tables = ctx.tree.tables()
+        groups = zip(
+            tables.split(grad, only_kept=True),
+            *map(tables.split, (query, key, value, out)),
+            tables.split(logs[..., None]),
+            strict=True,
+        )
+        own = [backward(*tensors, log[..., 0], 0.0, True, scale=ctx.scale) for *tensors, log in groups]
+        totals = [tables.join(parts).transpose(0, 1)[None] for parts in zip(*own, strict=True)]  # (1, H, T, D)
         for node in ctx.tree.shared:
             above, below = slice(node.start, node.start + node.length), slice(node.start + node.length, node.end)
             q, k, v = backward(
@@ -337,20 +370,3 @@ class _TreeAttention(torch.autograd.Function):
             totals[1][:, :, above] += k
             totals[2][:, :, above] += v
         return (*totals, None, None)
-
-
-def _gather(x: torch.Tensor, group: _Group, only_valid: bool = False) -> torch.Tensor:
-    """A group's columns of (1, H, T, D) as (n, H, L, D), the filling zero if asked."""
-    if group.span:
-        return x[:, :, group.span]
-    table = x[0].index_select(1, group.columns)  # (H, n x L, D)
-    if only_valid and len(group.valid) < len(group.columns):
-        kept = torch.zeros(len(group.columns), 1, dtype=x.dtype)
-        kept[group.valid] = 1
-        table = table * kept
-    return table.unflatten(1, (group.count, -1)).transpose(0, 1)
-
-
-def _rows(x: torch.Tensor) -> torch.Tensor:
-    """(n, H, L, ...) as (n x L, H, ...)."""
-    return x.transpose(1, 2).flatten(0, 1)
