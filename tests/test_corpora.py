@@ -371,21 +371,25 @@ def test_a_forced_format_is_not_questioned(tmp_path: Path) -> None:
 # -- the real files ----------------------------------------------------------------------------------------------------
 
 # Every folder of a known kind, and how many files of it are corpora.
-KNOWN = {"oig": 1, "lima": 1, "sharegpt": 3, "oasst": 2}
-# Rows that the files themselves lack: a turn of a dialogue that is empty.
-EXPLAINED = {"axolotl_conversation.missingturns.json": Counter(empty_turn=1)}
+KNOWN = {"oig": 1, "lima": 1, "sharegpt": 3, "oasst": 2, "guanaco": 2, "alpaca": 1}
+# What these files lack themselves: turns and answers that are empty. And 51 rows of Alpaca write that they have no input.
+EXPLAINED = {
+    "axolotl_conversation.missingturns.json": Counter(empty_turn=1),
+    "guanaco-llama2-1k.parquet": Counter(empty_turn=3, unasked_answer=2),
+    "alpaca_5000.json": Counter(no_input_mark=51, empty_target=2),
+}
 
 
-def test_every_real_chat_is_read_with_no_unexplained_row(shared: Path) -> None:
+def test_every_real_file_is_read_with_no_unexplained_row(shared: Path) -> None:
     files = 0
     for name, count in KNOWN.items():
         done = survey(read_corpus(shared / "data" / name), lambda item: None, Silent())
         assert len(done.reports) == count and not done.left_aside, name
         for report in done.reports:
             files += 1
-            assert report.skipped == 0 and report.examples >= report.read > 0, report
+            assert report.skipped == report.reasons["empty_target"] and report.examples >= report.read - report.skipped, report
             assert report.reasons == EXPLAINED.get(report.file, Counter()), report
-    assert files == 7
+    assert files == sum(KNOWN.values()) == 10
 
 
 def test_a_table_over_all_real_files_is_printed_by_one_command(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -398,6 +402,20 @@ def test_a_table_over_all_real_files_is_printed_by_one_command(shared: Path, cap
     for file in found["files"]:
         assert file["read"] >= file["skipped"] and sum(file["reasons"].values()) >= file["skipped"] + file["repaired"]
         assert len(file["drops"]) == min(sum(file["reasons"].values()), 1000)
+
+
+def test_a_mark_for_no_input_is_not_read_as_text(tmp_path: Path) -> None:
+    marks = ["", "Noinput", "<noinput>", "N/A", "n/a.", "No Input.", "no input given"]
+    plain_lines(tmp_path / "a.jsonl", [{"instruction": "Do.", "input": mark, "output": "Done."} for mark in marks])
+    report, items = read_one(tmp_path / "a.jsonl")
+    assert [item.examples[0].inputs["input"] for item in items] == [""] * 6 + ["no input given"]
+    assert (report.repaired, report.reasons) == (5, Counter(no_input_mark=5))
+
+
+def test_the_page_names_every_format() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "corpora.md").read_text("utf-8")
+    rows_ = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert sorted(rows_) == sorted(format_.name for format_ in FORMATS)
 
 
 # -- a recipe ----------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import PurePath
 from typing import Any, Literal
 
@@ -34,11 +35,16 @@ class Record:
     @property
     def id(self) -> str:
         """The id of the Example that it becomes: the file without its suffix, and the row."""
-        return f"{PurePath(self.origin.source).with_suffix('').as_posix()}-{self.origin.row}"
+        return f"{_stem(self.origin.source)}-{self.origin.row}"
 
     def drop(self, reason: str, detail: str) -> Drop:
         """The Drop that says what was wrong with it."""
         return Drop(self.origin, reason, detail, shown(self.value))
+
+
+@cache
+def _stem(source: str) -> str:
+    return PurePath(source).with_suffix("").as_posix()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
-from whet.data.corpora import lima, marked, messages, oasst, sharegpt
+from whet.data.corpora import alpaca, lima, marked, messages, oasst, sharegpt
 from whet.data.corpora.format import Format
 from whet.errors import DataError, Problem
 
@@ -14,6 +14,7 @@ from whet.errors import DataError, Problem
 FORMATS: tuple[Format, ...] = (
     messages.MESSAGES, sharegpt.SHAREGPT, lima.LIMA, oasst.OASST, oasst.OASST_MESSAGES,
     marked.OIG, marked.OIG_PAIRS, marked.OIG_TEXT, marked.GUANACO, marked.LLAMA_GUANACO, marked.CHATML,
+    alpaca.ALPACA,
 )  # fmt: skip
 SNIFFED_RECORDS = 32
 LEAST_SHARE = 0.5

@@ -63,13 +63,14 @@ def to_item(
     examples: list[Example] = []
     drops = list(repairs)
     before: list[Message] = []
+    id_ = record.id
     for number, message in enumerate(said):
         if not has_content(message.text):
             drops.append(record.drop(EMPTY_TURN, f"turn {number + 1}, of the {message.role}, is empty"))
             continue
         if message.role == "assistant" and number not in unlearned:
             if before and before[-1].role in ("user", "tool"):
-                examples.append(to_example(record, len(examples) + 1, before, message.text, group or record.id))
+                examples.append(to_example(record, len(examples) + 1, before, message.text, group or id_))
             else:
                 drops.append(record.drop(UNASKED, f"turn {number + 1} answers nothing: no question stands before it"))
         before.append(message)
