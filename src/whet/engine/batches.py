@@ -24,8 +24,8 @@ class Batch:
     `rows` are its examples in the order of `targets`, all their answer ids in a row: (N,). `ids` and `positions`: (B, T);
     `mask`: (B, T), or None where positions or the tree say what belongs together. `spans` says where each example lies: its
     row and the pieces that it is made of, which several examples may share. `kept` is what the model is asked for (the last
-    columns, or the columns of the one row), `picked` which of these predict something: a bool array over (B, K); and `which` of
-    the picked ones predicts each target, (N,), or None where each predicts one.
+    columns, or the columns of the one row), `picked` which of these predict something: a bool array over (B, K), or None if all
+    do; and `which` of the picked ones predicts each target, (N,), or None where each predicts one, in order.
     """
 
     rows: tuple[Encoded, ...]
@@ -34,7 +34,7 @@ class Batch:
     mask: torch.Tensor | None
     spans: tuple[tuple[int, tuple[Piece, ...]], ...]
     kept: int | torch.Tensor
-    picked: torch.Tensor
+    picked: torch.Tensor | None
     targets: torch.Tensor
     tree: Tree | None = None
     which: torch.Tensor | None = None
@@ -69,7 +69,7 @@ class Batch:
         found = model(
             **given, attention_mask=mask, position_ids=self.positions, use_cache=False, logits_to_keep=self.kept
         ).logits  # (B, K, V)
-        return found[self.picked]
+        return found.flatten(0, 1) if self.picked is None else found[self.picked]
 
     def per_row(self, values: torch.Tensor) -> torch.Tensor:
         """One value per target (N,) summed for each example: (len(rows),), float64."""
@@ -142,12 +142,13 @@ def hang(rows: Sequence[Encoded], device: torch.device) -> Batch:
     tree = grow([row.prompt + row.completion for row in rows])
     places = np.concatenate([_columns(path)[len(row.prompt) - 1 : -1] for row, path in zip(rows, tree.paths, strict=True)])
     kept, which = np.unique(places, return_inverse=True)
-    picked = np.ones((1, len(kept)), bool)
-    arrays = (tree.ids[None], tree.positions[None], kept, picked, _targets(rows), which)
+    is_one_each = len(kept) == len(places)
+    arrays = (tree.ids[None], tree.positions[None], places if is_one_each else kept, _targets(rows), which)
     tensors = [torch.from_numpy(a).to(device) for a in arrays]
     tree.read = tensors[2]
     spans = tuple((0, path) for path in tree.paths)
-    return Batch(tuple(rows), tensors[0], tensors[1], None, spans, tensors[2], tensors[3], tensors[4], tree, tensors[5])
+    which_of_them = None if is_one_each else tensors[4]
+    return Batch(tuple(rows), tensors[0], tensors[1], None, spans, tensors[2], None, tensors[3], tree, which_of_them)
 
 
 def _columns(path: Sequence[Piece]) -> np.ndarray:
@@ -162,10 +163,9 @@ def _packed(rows: Sequence[Encoded], device: torch.device) -> Batch:
     kept = np.concatenate(
         [start + np.arange(len(row.prompt) - 1, len(row) - 1) for start, row in zip(starts, rows, strict=True)]
     )
-    picked = np.ones((1, len(kept)), bool)
-    tensors = [torch.from_numpy(a).to(device) for a in (ids, positions, kept, picked, _targets(rows))]
+    tensors = [torch.from_numpy(a).to(device) for a in (ids, positions, kept, _targets(rows))]
     spans = tuple((0, (Piece(start, 0, len(row)),)) for start, row in zip(starts, rows, strict=True))
-    return Batch(tuple(rows), tensors[0], tensors[1], None, spans, tensors[2], tensors[3], tensors[4])
+    return Batch(tuple(rows), tensors[0], tensors[1], None, spans, tensors[2], None, tensors[3])
 
 
 def _targets(rows: Sequence[Encoded]) -> np.ndarray:
