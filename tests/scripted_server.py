@@ -1,7 +1,7 @@
 """An OpenAI-compatible server that answers by script and plays every fault, on a real socket; it counts what it was asked.
 
-    with ScriptedServer(lambda body, n: Play(text="yes")) as server:
-        ... server.base_url ... server.asked ...
+with ScriptedServer(lambda body, n: Play(text="yes")) as server:
+    ... server.base_url ... server.asked ...
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class ScriptedServer:
 
     Attributes:
         asked: how often each request was asked, by the hash of its body.
-        answered: how often it was answered whole with status 200.
+        answered: how often it was answered with a whole chat completion.
         bodies: the bodies, in the order of arrival.
         headers: the headers of each, lower-cased.
     """
@@ -157,5 +157,5 @@ class ScriptedServer:
         else:
             writer.write(head.encode() + content)
             await writer.drain()
-        self.answered[key] += play.status == 200
+        self.answered[key] += play.status == 200 and play.body is None
         return True

@@ -290,7 +290,7 @@ class Synth(Section):
     budget_tokens: int | None = Field(None, description="most tokens, of prompts and answers, over all calls", ge=1)
     budget_cost: float | None = Field(None, description="most money, over all calls; needs the prices", gt=0)
     budget_minutes: float | None = Field(None, description="most minutes of one call", gt=0)
-    patience: int = Field(50, description="stop after so many requests in a row that gave no new row", ge=1)
+    patience: int = Field(50, description="stop after so many answers in a row that gave only rejected rows", ge=1)
     pilot_rows: int = Field(20, description="rows of the pilot, from which the rest is forecast", ge=1)
     novelty_threshold: float = Field(
         0.7, description="ROUGE-L F1 with an earlier row above which a row is not new; 1 is off", gt=0, le=1

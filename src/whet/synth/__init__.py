@@ -12,10 +12,11 @@ A **method** says what to ask and what the answers mean, and nothing else. It is
 
         def __init__(self, desk: Desk) -> None: ...
 
-        def ask(self, stock: Stock) -> Sequence[Request]:
-            # What to send next, most urgent first. CHANGES NOTHING: the core may send a part of it, and call again.
+        def ask(self, stock: Stock, room: int) -> Sequence[Request]:
+            # What to send next, `room` requests at most. CHANGES NOTHING: a look ahead calls it too. The core calls it
+            # again when all of them are answered or parked.
             return [self.desk.request("rows", {"topic": t}, prompt="mine", number=stock.asked + n, context={"topic": t})
-                    for n, t in enumerate(self.topics)]
+                    for n, t in enumerate(self.topics[:room])]
 
         def take(self, answer: Answer) -> Iterator[Candidate | Rejection]:
             # Once for each request, in order, whatever became of it. All that it needs to know stands in

@@ -53,7 +53,7 @@ class Making:
     _waiting: list[tuple[Candidate, int, str]] = field(default_factory=list)  # candidate, number of its next check, request
     _last_wave: int = 0
     _unsettled: Sequence[Request] = ()
-    _barren: int = 0  # requests since the last accepted row
+    _barren: int = 0  # answers in a row that ended in rejections only
 
     async def work(self, goal: int | None = None) -> str:
         """Makes rows until there are enough; returns why it stopped.
@@ -98,7 +98,7 @@ class Making:
             return self.pool.budget.exhausted
         if goal is not None and len(self.stock.rows) >= goal:
             return "pilot"
-        if self._barren - len(self._waiting) >= self.desk.synth.patience:
+        if self._barren >= self.desk.synth.patience:
             return "patience"
         return ""
 
@@ -112,7 +112,7 @@ class Making:
         until_pilot = self.desk.synth.pilot_rows - len(self.stock.rows)
         if until_pilot > 0:
             room = max(SMALLEST_WAVE, math.ceil(until_pilot / self.desk.synth.rows_per_request))
-        return wave + list(self.method.ask(self.stock)[:room])
+        return wave + list(self.method.ask(self.stock, room))
 
     def _check_request(self, candidate: Candidate, check: int, key: str, number: int) -> Request:
         request = self.checks[check].ask(candidate, number)
@@ -173,18 +173,21 @@ class Making:
                 return
         else:
             self.outcomes[answer.reply.outcome] += 1
+        accepted, rejected = len(self.stock.rows), len(self.rejected)
         if "check" in answer.request.context:
             self._take_verdict(answer)
         else:
             self._take_rows(answer)
+        if len(self.stock.rows) > accepted:
+            self._barren = 0
+        elif len(self.rejected) > rejected:
+            self._barren += 1
 
     def _take_rows(self, answer: Answer) -> None:
         """Takes what the method reads from an answer."""
         outcome, cell = answer.reply.outcome, answer.request.context.get("cell")
-        if outcome != "parked":
-            self._barren += 1
-            if cell is not None:
-                self.stock.asked_of[tuple(cell)] += 1
+        if outcome != "parked" and cell is not None:
+            self.stock.asked_of[tuple(cell)] += 1
         if outcome in UNREADABLE:
             self._reject(Rejection(UNREADABLE[outcome], answer.reply.detail), answer.key)
         for found in self.method.take(answer):
@@ -224,7 +227,6 @@ class Making:
             self.stock.add(row)
             self.filters.learn(candidate, row.id)
             self.method.learn(row)
-            self._barren = 0
             self.progress.advance(1, self._note())
 
     def _reject(self, rejection: Rejection, key: str) -> None:

@@ -63,9 +63,7 @@ class Pool:
     def __post_init__(self) -> None:
         weights = self.synth.weights or (1.0,) * len(self.makers)
         self._slots = asyncio.Semaphore(self.synth.concurrency)
-        self._seats = [
-            _Seat(maker, weight, self.synth.concurrency) for maker, weight in zip(self.makers, weights, strict=True)
-        ]
+        self._seats = [_Seat(maker, weight, self.synth.concurrency) for maker, weight in zip(self.makers, weights, strict=True)]
 
     async def open(self) -> list[str]:
         """Finds out what each server takes, once; returns a sentence about each that was asked.

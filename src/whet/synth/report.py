@@ -137,7 +137,7 @@ def forecast(making: Making, seconds: float) -> dict[str, Any] | None:
 def most_it_can_take(making: Making) -> dict[str, Any]:
     """The requests that the missing rows take by what is known of the yield, the most they cost, and what the first says."""
     stock, size = making.stock, making.desk.synth.rows_per_request
-    asked = list(making.method.ask(stock))
+    asked = list(making.method.ask(stock, sum(stock.wanted.values())))
     bound = sum((Tokens(r.prompt_bound(), r.parameters.max_tokens) for r in asked), Tokens())
     has_prices = making.desk.synth.price_in is not None and making.desk.synth.price_out is not None
     return {

@@ -9,11 +9,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from whet.errors import Problem, RecipeError
@@ -38,11 +39,8 @@ class Prompt:
             RecipeError: if the text is no template, or has a slot that the method does not fill.
         """
         texts = [("system", self.system), ("user", self.user)]
-        environment = ImmutableSandboxedEnvironment(
-            undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
-        )
         try:
-            filled = [(role, environment.from_string(text).render(slots).strip()) for role, text in texts]
+            filled = [(role, _compiled(text).render(slots).strip()) for role, text in texts]
         except TemplateError as error:
             do = f"Mend it; the slots here are {', '.join(sorted(slots))}"
             raise RecipeError(Problem(self.where, f"{type(error).__name__}: {error}", do)) from None
@@ -104,6 +102,13 @@ class Prompts:
 def template_names() -> list[str]:
     """The names of whet's own templates."""
     return sorted(file.name.removesuffix(SUFFIX) for file in _folder().iterdir() if file.name.endswith(SUFFIX))
+
+
+@cache
+def _compiled(text: str) -> Template:
+    """A text in Jinja's notation, ready to be filled; what a template may do is bounded by the sandbox."""
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(text)
 
 
 def _folder() -> Any:

@@ -23,11 +23,8 @@ class Method(Protocol):
     def prompts(self) -> Sequence[str]:
         """The templates that it asks with."""
 
-    def ask(self, stock: Stock) -> Sequence[Request]:
-        """The requests that it would send next, the most urgent first; changes nothing. Empty: it knows nothing more to ask.
-
-        As many as are useful: what does not fit into a wave is not sent, and `ask` is called again after it.
-        """
+    def ask(self, stock: Stock, room: int) -> Sequence[Request]:
+        """The requests that it would send next, `room` at most; changes nothing. Empty: it knows nothing more to ask."""
 
     def take(self, answer: Answer) -> Iterator[Candidate | Rejection]:
         """What an answer holds. Called once for each request in the order of asking, whatever became of it

@@ -32,10 +32,10 @@ class Contrast:
         # Label by label in turn, so that a cap in the middle leaves the labels even.
         self._todo = [(id_, label) for id_, seed in self._seeds.items() for label in labels if label != seed.target]
 
-    def ask(self, stock: Stock) -> Sequence[Request]:
+    def ask(self, stock: Stock, room: int) -> Sequence[Request]:
         """The pairs that are still to be asked for, those of full labels left out."""
         wanted = [(id_, label) for id_, label in self._todo if stock.missing((label,))]
-        return [self._request(id_, label, stock.asked + n) for n, (id_, label) in enumerate(wanted)]
+        return [self._request(id_, label, stock.asked + n) for n, (id_, label) in enumerate(wanted[:room])]
 
     def take(self, answer: Answer) -> Iterator[Candidate | Rejection]:
         """The edited row."""

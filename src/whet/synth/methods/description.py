@@ -31,24 +31,25 @@ class Description:
         self.is_classify = desk.recipe.task.kind == "classify"
         self._unlabelled: list[tuple[dict[str, str], Cell]] = []  # input-first: inputs (and slices) that wait for a label
 
-    def ask(self, stock: Stock) -> Sequence[Request]:
+    def ask(self, stock: Stock, room: int) -> Sequence[Request]:
         """Labels for the texts that wait, then rows for what is missing, cell by cell in turn."""
-        waiting = [
+        made = [
             label_request(self.desk, "label", inputs, stock.asked + n, slices=list(slices))
-            for n, (inputs, slices) in enumerate(self._unlabelled)
+            for n, (inputs, slices) in enumerate(self._unlabelled[:room])
         ]
         size = self.desk.synth.rows_per_request
         lines = [[cell] * stock.requests_for(cell, size) for cell in stock.wanted]
         in_turn = [cell for cell in chain(*zip_longest(*lines)) if cell is not None]
         unlabelled = len(self._unlabelled)
-        made = []
-        for n, cell in enumerate(in_turn, stock.asked + len(waiting)):
+        for n, cell in enumerate(in_turn, stock.asked + len(made)):
+            if len(made) == room:
+                break
             if self._is_output_first(n):
                 made.append(self._rows(stock, cell, n))
             elif unlabelled < sum(map(stock.missing, stock.wanted)):
                 made.append(self._inputs(stock, cell, n))
                 unlabelled += size
-        return [*waiting, *made]
+        return made
 
     def take(self, answer: Answer) -> Iterator[Candidate | Rejection]:
         """The rows of an answer; of an input-first one, its texts are kept until they have their label."""
@@ -150,4 +151,3 @@ def read_rows(answer: Answer, columns: Sequence[str], target: str = "") -> Itera
             yield Rejection(fields.reason, fields.detail, text=fields.text)
         else:
             yield {name: fields[name] for name in [*columns, *([target] if target else [])]}
-
