@@ -20,6 +20,7 @@ import zstandard
 
 from whet import stages
 from whet.cli import main
+from whet.data import dataset
 from whet.data.corpora import json_stream
 from whet.data.corpora.format import Format, Item, Options, Record, each, has, share, text
 from whet.data.corpora.json_stream import BadJson, read_values
@@ -418,6 +419,26 @@ def test_the_page_names_every_format() -> None:
     assert sorted(rows_) == sorted(format_.name for format_ in FORMATS)
 
 
+def test_the_exit_code_says_whether_more_was_lost_than_may_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "chat.jsonl"
+    file.write_text(jsonl(rows(97)) + "nope\n" * 3)
+    assert main(["corpus", "read", str(file)]) == 1
+    out, err = capsys.readouterr()
+    assert "row 98: no valid JSON" in out and "bad_row: 3" in out
+    assert "chat.jsonl: 3.0% of its records gave no example, and --max-lost is 1.0%" in err
+    assert main(["corpus", "read", str(file), "--max-lost", "0.03", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {key: found[key] for key in ("format", "read", "repaired", "skipped", "examples", "reasons")} == {
+        "format": "messages", "read": 100, "repaired": 0, "skipped": 3, "examples": 97, "reasons": {"bad_row": 3},
+    }  # fmt: skip
+    with pytest.raises(SystemExit, match="2"):
+        main(["corpus", "read", str(file), "--max-lost", "3"])
+    assert "'3' is no number from 0 to 1" in capsys.readouterr().err
+    assert main(["corpus", "read", str(file), "--language", "de"]) == 2
+    assert main(["corpus", "read", str(file), str(tmp_path), "--max-lost", "1"]) == 0
+    assert "2 files" in capsys.readouterr().out
+
+
 # -- a recipe ----------------------------------------------------------------------------------------------------------
 
 
@@ -437,6 +458,21 @@ def test_a_recipe_trains_on_a_corpus(shared: Path, tiny_base: Path) -> None:
     groups = [{example.group for example in split} for split in made.splits.values()]
     assert not groups[0] & groups[1] and not groups[0] & groups[2] and not groups[1] & groups[2]
     assert any(example.history for example in made.splits["train"])
+
+
+def test_a_run_knows_the_files_of_a_corpus_by_their_hashes(
+    tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    gzipped(tmp_path / "a.jsonl.gz", rows(30))
+    recipe = parse(recipe_of(tmp_path / "corpus", tiny_base))
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "a.jsonl.gz").rename(tmp_path / "corpus" / "a.jsonl.gz")
+    before = dataset.hashes(recipe)
+    plain_lines(tmp_path / "corpus" / "b.jsonl", rows(2))
+    after = dataset.hashes(recipe)
+    assert before.keys() == after.keys() == {str(tmp_path / "corpus")}
+    assert before != after and all(found["sha256"] and found["bytes"] for found in (*before.values(), *after.values()))
 
 
 def test_a_conversation_too_long_loses_its_oldest_turns(tmp_path: Path, tiny_base: Path) -> None:

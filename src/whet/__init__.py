@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from whet.data.corpora.reading import read_corpus as read_corpus
     from whet.errors import DataError as DataError
     from whet.errors import Interrupted as Interrupted
     from whet.errors import ModelError as ModelError
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "whet.data.corpora.reading": "read_corpus",
     "whet.errors": "WhetError UserError RecipeError DataError ModelError RunError Interrupted Problem",
     "whet.example": "Example Task Prediction",
     "whet.recipe": "Recipe load",

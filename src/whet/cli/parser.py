@@ -138,7 +138,18 @@ def _tree_options(p: argparse.ArgumentParser) -> None:
 
 def _max_lost(p: argparse.ArgumentParser) -> None:
     help_ = "the share of a file's records that may give no example before the exit code is 1 (default: 0.01)"
-    p.add_argument("--max-lost", type=float, default=0.01, metavar="SHARE", help=help_)
+    p.add_argument("--max-lost", type=_fraction, default=0.01, metavar="SHARE", help=help_)
+
+
+def _fraction(text: str) -> float:
+    """The number from 0 to 1 in a text."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return value
 
 
 def _name(p: argparse.ArgumentParser) -> None:

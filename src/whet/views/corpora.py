@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ UNSTATED = "unstated"
 _RIVALS = {"yes": "no", "no": "yes", "in part": "in part"}
 _NAMES = {"made_by": "made by", "commercial": "commercial use", "hub": "Hub"}
 _SHOWN_DROPS = 5
+_SHOWN_ASIDE = 8
 
 
 def catalogue_table(corpora: Sequence[Record]) -> Group:
@@ -89,13 +91,12 @@ def _reasons(file: Record) -> Group:
 
 
 def _aside(left_aside: Sequence[Record]) -> RenderableType:
-    """Files that are no corpus, gathered by why."""
-    by_reason: dict[str, list[str]] = {}
-    for entry in left_aside:
-        by_reason.setdefault(entry["why"], []).append(entry["file"])
-    lines = [Text(f"  {why}: {', '.join(names[:3])}{f' and {len(names) - 3:,} more' if len(names) > 3 else ''}", "dim")
-             for why, names in by_reason.items()]  # fmt: skip
-    return Group(*lines)
+    """Files that are no corpus: each with why, or how many in each folder where they are many."""
+    if len(left_aside) <= _SHOWN_ASIDE:
+        return Group(*(Text(f"  {entry['file']}: {entry['why']}", "dim") for entry in left_aside))
+    folders = Counter(entry["file"].rpartition("/")[0].partition("/")[0] or "." for entry in left_aside)
+    counted = ", ".join(f"{folder} {count:,}" for folder, count in folders.items())
+    return Text(f"  {counted}. Why, file by file: --json", "dim")
 
 
 def _verdict(value: str | None) -> Text:
