@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import random
 import tracemalloc
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +16,15 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from whet import stages
 from whet.cli import main
-from whet.data import dataset
-from whet.data.corpora import json_stream
 from whet.data.corpora.format import Format, Item, Options, Record, each, has, share, text
-from whet.data.corpora.json_stream import BadJson, read_values
 from whet.data.corpora.reading import Reading, Report, read_corpus, survey
 from whet.data.corpora.registry import FORMATS, find_format, recognise
 from whet.data.corpora.streams import Stream, open_streams
 from whet.data.corpora.turns import to_item
-from whet.errors import DataError, Problem, RecipeError
-from whet.example import Example, Message, Origin, Task
+from whet.errors import DataError, Problem
+from whet.example import Example, Message, Origin
 from whet.progress import Silent
-from whet.prompts import plain
-from whet.recipe import parse
 
 
 def turns(*texts: str) -> list[dict[str, str]]:
@@ -207,85 +199,7 @@ def test_a_damaged_archive_is_said(tmp_path: Path) -> None:
             list(read_corpus(file))
 
 
-# -- JSON lists as streams ---------------------------------------------------------------------------------------------
-
-
-def random_value(random_: random.Random, depth: int = 0) -> Any:
-    kind = random_.randrange(9 if depth < 3 else 6)
-    if kind < 3:
-        return "".join(random_.choice('ab"\\\n\té😀[]{},: ') for _ in range(random_.randrange(9)))
-    if kind < 6:
-        return random_.choice([None, True, False, 0, -12, 1.5, 1e300, 12345678901234567890])
-    if kind < 8:
-        return {f"k{n}": random_value(random_, depth + 1) for n in range(random_.randrange(4))}
-    return [random_value(random_, depth + 1) for _ in range(random_.randrange(4))]
-
-
-@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 64])
-def test_values_through_a_window_of_any_size_are_those_that_json_reads(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    monkeypatch.setattr(json_stream, "CHUNK_BYTES", chunk)
-    random_ = random.Random(chunk)
-    for number in range(60):
-        values = [random_value(random_) for _ in range(random_.randrange(5))]
-        written = json.dumps(values, ensure_ascii=number % 2 == 0, indent=number % 3 or None)
-        assert list(read_values(io.BytesIO(f" {written}\n".encode()))) == values
-        apart = "\n".join(json.dumps(value) for value in values)
-        if values and not isinstance(values[0], list):
-            assert list(read_values(io.BytesIO(apart.encode()))) == values
-
-
-@pytest.mark.parametrize("chunk", [1, 5, 1000])
-@pytest.mark.parametrize(
-    "broken", ['{"a": nope}', '{"a": "\\d", "b": [1, {"c": "]}"}]}', "nope", '{"a" 1}', '{"a": 1,}', '"a\nb"', "1" * 5000]
-)
-def test_one_bad_item_costs_no_other(monkeypatch: pytest.MonkeyPatch, chunk: int, broken: str) -> None:
-    monkeypatch.setattr(json_stream, "CHUNK_BYTES", chunk)
-    read = list(read_values(io.BytesIO(f'[{{"x": 1}}, {broken}, {{"x": 2}}]'.encode())))
-    assert [value for value in read if not isinstance(value, BadJson)] == [{"x": 1}, {"x": 2}]
-    (bad,) = [value for value in read if isinstance(value, BadJson)]
-    assert bad.why.startswith("no valid JSON (") and not bad.is_end
-
-
-def test_deep_nesting_is_no_crash() -> None:
-    bad, good = read_values(io.BytesIO(b"[" + b"[" * 200_000 + b"]" * 200_000 + b", 2]"))
-    assert isinstance(bad, BadJson) and bad.why == "JSON nested too deeply" and good == 2
-
-
-class _Endless(io.RawIOBase):
-    """A list of many records that is made as it is read, so that nothing but the reader holds it."""
-
-    def __init__(self, count: int, joint: bytes) -> None:
-        self._parts = self._pieces(count, joint)
-        self._rest = b""
-
-    @staticmethod
-    def _pieces(count: int, joint: bytes) -> Iterator[bytes]:
-        for number in range(count):
-            yield (joint if number else b"[") + json.dumps({"messages": turns(f"Question {number}?", "y" * 500)}).encode()
-        yield b"]"
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while len(self._rest) < len(buffer) and (piece := next(self._parts, b"")):
-            self._rest += piece
-        taken, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
-        buffer[: len(taken)] = taken
-        return len(taken)
-
-
-def test_memory_does_not_grow_with_the_number_of_records() -> None:
-    def peak_bytes(count: int) -> int:
-        file = io.BufferedReader(_Endless(count, b",\n"))
-        tracemalloc.start()
-        assert sum(1 for _ in read_values(file)) == count
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return peak
-
-    few, many = peak_bytes(3_000), peak_bytes(12_000)  # 2 MB and 8 MB of JSON
-    assert many < 1.2 * few < 4e6
+# -- memory ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_reading_holds_no_more_than_the_records_it_was_sniffed_by(tmp_path: Path) -> None:
@@ -437,83 +351,6 @@ def test_the_exit_code_says_whether_more_was_lost_than_may_be(tmp_path: Path, ca
     assert main(["corpus", "read", str(file), "--language", "de"]) == 2
     assert main(["corpus", "read", str(file), str(tmp_path), "--max-lost", "1"]) == 0
     assert "2 files" in capsys.readouterr().out
-
-
-# -- a recipe ----------------------------------------------------------------------------------------------------------
-
-
-def recipe_of(path: Path, tiny_base: Path, **data: Any) -> Any:
-    """The values of a recipe for a chat corpus."""
-    return {
-        "name": "chat", "task": {"kind": "generate"}, "data": {"path": str(path), "format": "auto", **data},
-        "model": {"base": str(tiny_base)}, "train": {"max_length": 200, "too_long": "drop"},
-    }  # fmt: skip
-
-
-def test_a_recipe_trains_on_a_corpus(shared: Path, tiny_base: Path) -> None:
-    recipe = parse(recipe_of(shared / "data/sharegpt/vicuna_dummy_conversation.json", tiny_base))
-    made = stages.check(recipe)
-    assert made.read >= 1000 and sum(map(len, made.splits.values())) > 100
-    assert any("read as sharegpt; 500 records gave 1,000 examples" in note for note in made.notes)
-    groups = [{example.group for example in split} for split in made.splits.values()]
-    assert not groups[0] & groups[1] and not groups[0] & groups[2] and not groups[1] & groups[2]
-    assert any(example.history for example in made.splits["train"])
-
-
-def test_a_run_knows_the_files_of_a_corpus_by_their_hashes(
-    tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    gzipped(tmp_path / "a.jsonl.gz", rows(30))
-    recipe = parse(recipe_of(tmp_path / "corpus", tiny_base))
-    (tmp_path / "corpus").mkdir()
-    (tmp_path / "a.jsonl.gz").rename(tmp_path / "corpus" / "a.jsonl.gz")
-    before = dataset.hashes(recipe)
-    plain_lines(tmp_path / "corpus" / "b.jsonl", rows(2))
-    after = dataset.hashes(recipe)
-    assert before.keys() == after.keys() == {str(tmp_path / "corpus")}
-    assert before != after and all(found["sha256"] and found["bytes"] for found in (*before.values(), *after.values()))
-
-
-def test_a_conversation_too_long_loses_its_oldest_turns(tmp_path: Path, tiny_base: Path) -> None:
-    chats = [{"messages": turns(*(f"Line {n} of chat {c}, said at some length." for n in range(12)))} for c in range(20)]
-    plain_lines(tmp_path / "chat.jsonl", chats)
-    values = recipe_of(tmp_path / "chat.jsonl", tiny_base)
-    values["train"] = {"max_length": 64, "too_long": "truncate"}
-    made = stages.check(parse(values))
-    cut = [drop for drop in made.drops if drop.reason == "truncated"]
-    assert cut and all("oldest turns before it were cut" in drop.detail for drop in cut)
-    assert all(example.instruction and example.target for split in made.splits.values() for example in split)
-
-
-def test_labels_of_a_corpus_are_checked(tmp_path: Path, tiny_base: Path) -> None:
-    chats = [{"messages": turns(f"Is {n} even?", ("yes", "no", "Yes.")[n % 3])} for n in range(60)]
-    plain_lines(tmp_path / "chat.jsonl", chats)
-    values = recipe_of(tmp_path / "chat.jsonl", tiny_base, label_names={"Yes.": "yes"})
-    values["task"] = {"kind": "classify", "labels": ["yes", "no"]}
-    assert stages.check(parse(values)).labels == ("yes", "no")
-    values["data"].pop("label_names")
-    with pytest.raises(DataError, match=r"'Yes\."):
-        stages.check(parse(values))
-
-
-def test_a_corpus_has_no_columns_to_name(tmp_path: Path, tiny_base: Path) -> None:
-    values = recipe_of(tmp_path / "chat.jsonl", tiny_base, input="a", group="b")
-    with pytest.raises(RecipeError, match="input, group: these describe a table"):
-        parse(values)
-    with pytest.raises(RecipeError, match='kind = "text" learns none'):
-        parse({**recipe_of(tmp_path, tiny_base), "task": {"kind": "text"}})
-
-
-def test_a_history_stands_before_the_question_so_that_each_turn_is_a_prefix_of_the_next() -> None:
-    record = Record(Origin("f", 1), None)
-    said = [Message("system", "Be kind."), *(Message(("user", "assistant")[n % 2], f"turn {n}") for n in range(6))]
-    first, second, third = to_item(record, said).examples
-    task = Task(kind="generate")
-    assert plain.ask(task, first) == "Be kind.\n\nturn 0\n\nAnswer:"
-    for before, after in ((first, second), (second, third)):
-        assert plain.ask(task, after).startswith(plain.ask(task, before) + plain.completion(before.target))
-    assert Example.from_json(json.loads(json.dumps(third.to_json()))) == third
 
 
 def test_a_stream_is_open_only_while_it_is_read(tmp_path: Path) -> None:
