@@ -88,31 +88,39 @@ def build(recipe: Recipe, tokens: tokenizers.Tokens) -> Dataset:
 
 
 def read(recipe: Recipe) -> tuple[dict[str, _Part], tuple[str, ...]]:
-    """What each file of the recipe gave once cleaned, by the key that names it; and the labels.
+    """What each file of the recipe gave once cleaned, by the key that names it; and the labels (see `read_uncleaned`)."""
+    found, labels = read_uncleaned(recipe)
+    parts = {}
+    for key, (rows, made) in found.items():
+        cleaned = clean(made.examples, kind=recipe.task.kind)
+        parts[key] = _Part(rows, Sifted(cleaned.examples, [*made.drops, *cleaned.drops], [*made.notes, *cleaned.notes]))
+    return parts, labels
+
+
+def read_uncleaned(recipe: Recipe) -> tuple[dict[str, tuple[int, Sifted]], tuple[str, ...]]:
+    """How many rows each file of the recipe has and the Examples that they became, by the key that names it; and the labels.
 
     Where the recipe names no labels, those of `path` are the labels of all.
     """
     labels: tuple[str, ...] = recipe.task.labels
-    kind = recipe.task.kind
-    parts = {}
+    found = {}
     for key, name in paths(recipe).items():
         if recipe.data.format:
             rows, made = read_rows_of(name, recipe.data, recipe.task.model_copy(update={"labels": labels}))
-        elif kind == "text":
-            rows, made = read_plain_text(_location(name), recipe.data)
+        elif recipe.task.kind == "text":
+            rows, made = read_plain_text(location(name), recipe.data)
         else:
             rows, made = _read_table(recipe, name, labels)
-        if kind == "classify" and not labels:
+        if recipe.task.kind == "classify" and not labels:
             labels = tuple(sorted({e.target for e in made.examples}))
-        cleaned = clean(made.examples, kind=kind)
-        parts[key] = _Part(rows, Sifted(cleaned.examples, [*made.drops, *cleaned.drops], [*made.notes, *cleaned.notes]))
-    return parts, labels
+        found[key] = rows, made
+    return found, labels
 
 
 def _read_table(recipe: Recipe, name: str, labels: tuple[str, ...]) -> tuple[int, Sifted]:
     """How many rows a table has, and the Examples that they became."""
     data, task = recipe.data, recipe.task
-    table = read_rows(_location(name), encoding=data.encoding, delimiter=data.delimiter, header=data.header, split=data.split)
+    table = read_rows(location(name), encoding=data.encoding, delimiter=data.delimiter, header=data.header, split=data.split)
     return table.read, to_examples(
         table, input=data.input, target=data.target, group=data.group, instruction=data.instruction, fallback=task.instruction,
         labels=labels, label_names=data.label_names, kind=task.kind,
@@ -122,7 +130,7 @@ def _read_table(recipe: Recipe, name: str, labels: tuple[str, ...]) -> tuple[int
 def _mixed(train: tuple[Example, ...], task: Task, recipe: Recipe, tokens: tokenizers.Tokens) -> _Part:
     """The instruction rows that are mixed into the training texts, as many as `mix_fraction` says."""
     data, length = recipe.data, recipe.train.max_length
-    rows, found = read_mix(_location(data.mix_path or ""), data, task.instruction)
+    rows, found = read_mix(location(data.mix_path or ""), data, task.instruction)
     longest = tokens.longest(length)
     # Whatever too_long says of the text: of a table with rows to choose from, those that fit are chosen.
     kept, dropped = tokenizers.fit(found.examples, task, tokens, longest, "drop") if longest else (found.examples, [])
@@ -154,7 +162,7 @@ def hashes(recipe: Recipe) -> dict[str, dict[str, Any]]:
         return {"sha256": file_hash(place), "bytes": place.stat().st_size} if place.is_file() else {"sha256": None}
 
     names = [*paths(recipe).values(), *([recipe.data.mix_path] if recipe.data.mix_path else [])]
-    found = {name: fingerprint(Path(_location(name))) for name in names}
+    found = {name: fingerprint(Path(location(name))) for name in names}
     earlier = bases.run_at(recipe.model.base)
     return found if earlier is None else {**found, recipe.model.base: {"sha256": _result_hash(earlier)}}
 
@@ -166,7 +174,7 @@ def _result_hash(run: Run) -> str:
     return hashlib.sha256(" ".join([run.manifest.get("base", {}).get("sha256", ""), *made]).encode()).hexdigest()
 
 
-def _location(name: str) -> str:
+def location(name: str) -> str:
     """Where a data path of a recipe really is."""
     if name.startswith(EMBEDDED_DATA):
         return str(resources.files("whet.base") / name.removeprefix(EMBEDDED_DATA))
