@@ -28,13 +28,22 @@ class Task(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an Example comes from: the file (or Hub id) and the row in it, counted as `read` counts."""
+    """Where an Example comes from: the file (or Hub id) and the row in it, counted as `read` counts.
+
+    `licence` and `maker` (people, rules, or the LLM that wrote it) are as stated, None where nobody states them.
+    """
 
     source: str
     row: int
+    licence: str | None = None
+    maker: str | None = None
 
     def __str__(self) -> str:
         return f"{self.source}, row {self.row}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON values, without what nobody states."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 class Message(NamedTuple):
@@ -48,7 +57,7 @@ class Message(NamedTuple):
 class Example:
     """One labelled item. `inputs` maps column name to text in the recipe's order; `target` is the answer, empty for plain
     text, all of which is learned; `instruction` is its own, where it does not follow the task's; `history` is what was said
-    before it, where it answers a turn of a conversation."""
+    before it, where it answers a turn of a conversation; `references` are other answers that are as right as `target`."""
 
     id: str
     inputs: Mapping[str, str]
@@ -57,6 +66,7 @@ class Example:
     origin: Origin
     instruction: str | None = None
     history: tuple[Message, ...] = ()
+    references: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -67,15 +77,20 @@ class Example:
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values."""
-        record = {**asdict(self), "inputs": dict(self.inputs), "history": list(map(list, self.history))}
-        return record if self.history else {key: value for key, value in record.items() if key != "history"}
+        record = {
+            "id": self.id, "inputs": dict(self.inputs), "target": self.target, "group": self.group,
+            "origin": self.origin.to_json(), "instruction": self.instruction,
+        }  # fmt: skip
+        seldom = {"history": list(map(list, self.history)), "references": list(self.references)}
+        return {**record, **{key: value for key, value in seldom.items() if value}}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Example:
         """The Example that `to_json` wrote."""
         history = tuple(Message(*message) for message in record.get("history", ()))
         inputs, origin = dict(record["inputs"]), Origin(**record["origin"])
-        return cls(**{**record, "inputs": inputs, "origin": origin, "history": history})
+        references = tuple(record.get("references", ()))
+        return cls(**{**record, "inputs": inputs, "origin": origin, "history": history, "references": references})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +107,7 @@ class Drop:
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values."""
-        return asdict(self)
+        return {**asdict(self), "origin": self.origin.to_json()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def reading_table(files: Sequence[Record], left_aside: Sequence[Record]) -> Grou
         drawn.add_row(Text(f"{len(files):,} files", "bold"), "", *totals)
     parts: list[RenderableType] = [drawn]
     for file in files:
-        if file["reasons"]:
+        if file["reasons"] or file["notes"]:
             parts += [Text(), _reasons(file)]
     if left_aside:
         parts += [Text(), Text(f"Left aside, as no corpus ({len(left_aside):,}):", "bold"), _aside(left_aside)]
@@ -80,7 +80,7 @@ def reading_table(files: Sequence[Record], left_aside: Sequence[Record]) -> Grou
 
 def _reasons(file: Record) -> Group:
     """Why records of a file were repaired or skipped: each reason with its count, and the first rows that it befell."""
-    lines = [Text(file["file"], "bold")]
+    lines = [Text(file["file"], "bold"), *(Text(f"  {note}", "yellow") for note in file["notes"])]
     for reason, count in file["reasons"].items():
         lines.append(Text(f"  {reason}: {count:,}"))
         befell = [drop for drop in file["drops"] if drop["reason"] == reason]

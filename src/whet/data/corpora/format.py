@@ -18,7 +18,9 @@ from typing import Any, Literal
 from whet.example import Drop, Example, Origin
 
 BAD_FIELD = "bad_field"
-FILTERED = "filtered"  # left out because that was asked for, and so not lost
+FILTERED = "filtered"  # left out because that was asked for
+WRONG_CHOICE = "wrong_choice"  # left out because the corpus itself says that the answer is wrong
+NOT_LOST = frozenset({FILTERED, WRONG_CHOICE})
 SHOWN_CHARS = 200
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from whet.data.corpora.catalogue import corpora
-from whet.data.corpora.format import DEFAULT_OPTIONS, FILTERED, Format, Item, Options, Record
+from whet.data.corpora.format import DEFAULT_OPTIONS, NOT_LOST, Format, Item, Options, Record, shown
 from whet.data.corpora.hub import how_to_download, open_hub
 from whet.data.corpora.registry import SNIFFED_RECORDS, find_format, no_format, recognise
 from whet.data.corpora.streams import CUT_OFF, Stream, open_streams
@@ -24,6 +24,7 @@ from whet.progress import Progress
 
 KEPT_DROPS = 1000
 RECORDS_A_TICK = 1000
+NOTED_EXAMPLES = 20
 
 
 @dataclass
@@ -42,6 +43,7 @@ class Report:
     examples: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     drops: list[Drop] = field(default_factory=list)
+    targets: set[str] = field(default_factory=set)  # two of them at most: whether there is more than one
 
     def add(self, item: Item) -> None:
         """Counts one Item."""
@@ -49,11 +51,23 @@ class Report:
             raise AssertionError(f"{item.origin}: the reader of {self.format} dropped a record without a reason")
         self.read += 1
         self.skipped += not item.examples
-        self.filtered += not item.examples and all(drop.reason == FILTERED for drop in item.drops)
+        self.filtered += not item.examples and all(drop.reason in NOT_LOST for drop in item.drops)
         self.repaired += bool(item.examples and item.drops)
         self.examples += len(item.examples)
         self.reasons.update(drop.reason for drop in item.drops)
         self.drops += item.drops[: max(0, KEPT_DROPS - len(self.drops))]
+        if len(self.targets) < 2:
+            self.targets.update(example.target for example in item.examples[:2])
+
+    @property
+    def notes(self) -> list[str]:
+        """What else a person should know: a file in which nothing, or only one thing, can be learned."""
+        if self.read and self.reasons[EMPTY_TARGET] == self.read:
+            return ["No record of it has an answer: something went wrong when it was made."]
+        if self.examples >= NOTED_EXAMPLES and len(self.targets) == 1:
+            answer = shown(*self.targets)
+            return [f"All its {self.examples:,} examples have the same answer, {answer!r}: it teaches nothing else."]
+        return []
 
     @property
     def lost(self) -> float:
@@ -63,7 +77,8 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON values."""
         counts = {name: getattr(self, name) for name in ("format", "read", "repaired", "skipped", "examples")}
-        return {"file": self.file, **counts, "reasons": dict(self.reasons), "drops": [drop.to_json() for drop in self.drops]}
+        return {"file": self.file, **counts, "reasons": dict(self.reasons), "notes": self.notes,
+                "drops": [drop.to_json() for drop in self.drops]}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,20 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
-from whet.data.corpora import alpaca, lima, marked, messages, oasst, sharegpt
+from whet.data.corpora import (
+    alpaca,
+    flan,
+    guanaco,
+    instructions,
+    lima,
+    marked,
+    messages,
+    natural,
+    oasst,
+    prompted,
+    self_instruct,
+    sharegpt,
+)
 from whet.data.corpora.format import Format
 from whet.errors import DataError, Problem
 
@@ -14,7 +27,9 @@ from whet.errors import DataError, Problem
 FORMATS: tuple[Format, ...] = (
     messages.MESSAGES, sharegpt.SHAREGPT, lima.LIMA, oasst.OASST, oasst.OASST_MESSAGES,
     marked.OIG, marked.OIG_PAIRS, marked.OIG_TEXT, marked.GUANACO, marked.LLAMA_GUANACO, marked.CHATML,
-    alpaca.ALPACA,
+    natural.NATURAL_INSTRUCTIONS, natural.SUPER_NI, prompted.P3, flan.FLAN, flan.COT,
+    self_instruct.UNNATURAL, self_instruct.SELF_INSTRUCT, prompted.PROMPT_COMPLETION,
+    guanaco.GUANACO_CHAT, alpaca.EVOL, alpaca.ALPACA, instructions.INSTRUCTIONS,
 )  # fmt: skip
 SNIFFED_RECORDS = 32
 LEAST_SHARE = 0.5

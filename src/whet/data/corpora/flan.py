@@ -1,0 +1,92 @@
+"""The FLAN Collection: rendered rows of its five parts, and the tables of its chains of thought."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from whet.data.corpora.format import BAD_FIELD, Format, Item, Record, Unusable, as_object, each, has, share, text
+from whet.data.corpora.task_rows import Asked, to_example
+from whet.example import Drop
+
+NOT_OFFERED = "not_offered"
+_CLAUSE = re.compile(r"(?:^|\s)options:[ \t]*(?=\n?[ \t]*- )", re.IGNORECASE)
+_COLUMNS = 3
+
+
+def options_of(prompt: str) -> tuple[str, ...]:
+    """The options in the last Options clause of a prompt, of which there is no field; () where there is none.
+
+    Args:
+        prompt: with an option a line, or (in dumps that lost their line ends) all in one.
+
+    Example:
+        >>> options_of("Is it wet?\\nOPTIONS:\\n- yes\\n- it is not\\n\\nAnswer:")
+        ('yes', 'it is not')
+        >>> options_of("Is it wet? OPTIONS: - yes - no"), options_of("Is it wet?")
+        (('yes', 'no'), ())
+    """
+    *_, last = [None, *_CLAUSE.finditer(prompt)]
+    if last is None:
+        return ()
+    rest = prompt[last.end() :].lstrip()
+    if "\n" not in rest:
+        return tuple(filter(None, (option.strip() for option in re.split(r"(?:^|\s)- ", rest))))
+    options = []
+    for line in rest.split("\n"):
+        if not line.lstrip().startswith("- "):
+            break
+        options.append(line.strip()[2:].strip())
+    return tuple(options)
+
+
+def _row(record: Record) -> Item:
+    """The Item of a rendered row. An answer that is none of the options it should be chosen from is kept, and said."""
+    value = as_object(record.value)
+    asked, answer = text(value, "inputs"), text(value, "targets").strip()
+    offered = options_of(asked) if str(value.get("template_type", "")).endswith("_opt") else ()
+    drops: tuple[Drop, ...] = ()
+    if offered and answer not in offered:
+        shown = ", ".join(offered)[:100]
+        drops = (record.drop(NOT_OFFERED, f"the answer {answer[:60]!r} is none of the options ({shown}); it is kept"),)
+    return Item(record.origin, (to_example(record, Asked(asked.strip()), answer),), drops)
+
+
+def _thought(record: Record) -> Item:
+    """The Item of a line `question, answer, explanation`: the explanation is learned first, and leads to the answer."""
+    cells = record.value.split("\t")
+    if len(cells) != _COLUMNS:
+        raise Unusable(BAD_FIELD, f"{len(cells)} columns, where question, answer and explanation are {_COLUMNS}")
+    question, answer, explanation = (cell.replace("\\n", "\n").strip() for cell in cells)
+    if not explanation or not answer:
+        raise Unusable(BAD_FIELD, f"there is no {'answer' if explanation else 'explanation'}")
+    target = f"{explanation}\nSo the answer is {answer}" + ("" if answer.endswith(".") else ".")
+    return Item(record.origin, (to_example(record, Asked(question), target),))
+
+
+def _is_thought(line: Any) -> bool:
+    cells = line.split("\t")
+    return len(cells) == _COLUMNS and all(map(str.strip, cells)) and len(cells[2].split()) > 2  # a sentence, and no id
+
+
+def _sniff_thoughts(lines: Sequence[Any]) -> float:
+    found = share(lines, _is_thought)
+    return found if found > 0.8 else 0.0  # three columns are common: a table of them is this one only throughout
+
+
+FLAN = Format(
+    name="flan",
+    title="FLAN Collection: rendered rows",
+    fields=("inputs", "targets", "task_source", "task_name", "template_type"),
+    sniff=lambda values: share(values, has("inputs", "targets", without=("definition", "inputs_pretokenized"))),
+    read=each(_row),
+)
+COT = Format(
+    name="cot",
+    title="FLAN's chains of thought: question, answer and explanation between tabs",
+    fields=("question", "answer", "explanation"),
+    sniff=_sniff_thoughts,
+    read=each(_thought),
+    lines=True,
+)
