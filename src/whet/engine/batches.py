@@ -24,7 +24,7 @@ class Batch:
     `rows` are its examples in the order of `targets`, all their answer ids in a row: (N,). `ids` and `positions`: (B, T);
     `mask`: (B, T), or None where positions or the tree say what belongs together. `spans` says where each example lies: its
     row and the pieces that it is made of, which several examples may share. `kept` is what the model is asked for (the last
-    columns, or the columns of the one row), `picked` which of these predict something: a bool array over (B, K), or None if all
+    columns, or the columns of the one row), `picked` the places of those that predict something among all B x K, or None if all
     do; and `which` of the picked ones predicts each target, (N,), or None where each predicts one, in order.
     """
 
@@ -69,7 +69,8 @@ class Batch:
         found = model(
             **given, attention_mask=mask, position_ids=self.positions, use_cache=False, logits_to_keep=self.kept
         ).logits  # (B, K, V)
-        return found.flatten(0, 1) if self.picked is None else found[self.picked]
+        flat = found.flatten(0, 1)
+        return flat if self.picked is None else flat[self.picked]
 
     def per_row(self, values: torch.Tensor) -> torch.Tensor:
         """One value per target (N,) summed for each example: (len(rows),), float64."""
@@ -96,7 +97,7 @@ def collate(rows: Sequence[Encoded], padding: int, device: torch.device) -> Batc
         mask[i, length - len(row) :] = 1
         picked[i, kept - len(row.completion) : kept] = True
     positions = np.maximum(mask.cumsum(1) - 1, 0)
-    tensors = [torch.from_numpy(a).to(device) for a in (ids, positions, mask, picked, _targets(rows))]
+    tensors = [torch.from_numpy(a).to(device) for a in (ids, positions, mask, np.flatnonzero(picked), _targets(rows))]
     spans = tuple((i, (Piece(length - len(row), 0, len(row)),)) for i, row in enumerate(rows))
     return Batch(tuple(rows), tensors[0], tensors[1], tensors[2], spans, kept + 1, tensors[3], tensors[4])
 
