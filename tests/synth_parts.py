@@ -47,7 +47,7 @@ def rows_text(body: dict[str, Any], count: int = 5) -> str:
 def maker(body: dict[str, Any], n: int) -> Play:
     """A model that does as it is told: it keeps to schemas, writes rows, and labels a text by its length."""
     if is_probe(body):
-        return Play('{"a": "yes"}')
+        return Play('{"a": ["yes"]}')
     if "Which of these is it" in body["messages"][-1]["content"]:
         return Play(json.dumps({"label": LABELS[body["seed"] % 3]}), tokens=(60, 8))
     return Play(rows_text(body))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ import pytest
 import torch
 from engine_parts import LABELS, OBJECTS, SUBJECTS, VERBS, make_base
 from engine_parts import recipe as recipe_for
+from scripted_server import ScriptedServer
+from synth_witness import KEY, servers, synthesised
 
 from whet import stages
 from whet.data import dataset
@@ -132,8 +134,13 @@ def scored_at_a_time(recipe: Recipe, folder: Path) -> object:
     return progress.counts
 
 
+def made_up(recipe: Recipe, folder: Path) -> object:
+    """What `whet synth` asks and makes."""
+    return synthesised(MAKERS[0], recipe, folder)
+
+
 WITNESSES: tuple[Callable[[Recipe, Path], object], ...] = (
-    place_of, read, rows, base, trained, told, laid_out, kept, judged, scored_at_a_time
+    place_of, read, rows, base, trained, told, laid_out, kept, judged, scored_at_a_time, made_up
 )  # fmt: skip
 
 
@@ -158,8 +165,8 @@ def write_table(path: Path, seed: int, count: int = 96, encoding: str = "utf-8",
 
 
 @pytest.fixture(scope="module")
-def files(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Name to path of every file that a case may name."""
+def files(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Name to path of every file that a case may name, and to the address of two servers."""
     folder = tmp_path_factory.mktemp("files")
     tables = {name: write_table(folder / f"{name}.csv", seed) for seed, name in enumerate(("table", "table2", "held"), 1)}
     tables["french"] = write_table(folder / "french.csv", 4, encoding="cp1252", mark=" à Paris")
@@ -178,7 +185,14 @@ def files(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     (folder / "chat.jsonl").write_text("\n".join(json.dumps({"messages": turns}) for turns in said), "utf-8")
     texts = {name: folder / file for name, file in
              {"chat": "chat.jsonl", "book": "book.txt", "tasks": "tasks.json", "tasks2": "tasks2.json"}.items()}  # fmt: skip
-    return {name: str(path) for name, path in {**tables, **bases, **texts, "adapter": adapter}.items()}
+    prompts = folder / "prompts"
+    prompts.mkdir()
+    (prompts / "rows.toml").write_text('user = "Write {{ count }} of {{ label }}."', "utf-8")
+    with servers() as both:
+        MAKERS[:] = [both]
+        urls = {"server": both[0].base_url, "server2": both[1].base_url}
+        paths = {**tables, **bases, **texts, **urls, "adapter": adapter, "prompts": prompts}
+        yield {name: str(path) for name, path in paths.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -227,6 +241,14 @@ def train(**settings: Any) -> Sections:
     """What a case needs of `[train]`."""
     return {"train": settings}
 
+
+def synth(**settings: Any) -> Sections:
+    """What a case needs of `[synth]`: a server that is there."""
+    small = {"model": "scripted", "base_url": "@server", "rows": 16, "concurrency": 8, "patience": 12}
+    return {"synth": {**small, **settings}}
+
+
+MAKERS: list[tuple[ScriptedServer, ScriptedServer]] = []  # the two servers of `files`
 
 CASES = (
     Case("name", "other", place_of),
@@ -311,6 +333,39 @@ CASES = (
     Case("evaluate.few_shot_examples", 1, judged, ONE_STEP),
     Case("evaluate.batch_size", 5, scored_at_a_time, ONE_STEP),
     Case("evaluate.bootstrap_samples", 200, judged, {**ONE_STEP, "data": {"group": None}}),
+    Case("synth.method", "contrast", made_up, synth(seeds="@table")),
+    Case("synth.model", "another", made_up, synth()),
+    Case("synth.base_url", "@server2", made_up, synth()),
+    Case("synth.weights", [3.0, 1.0], made_up, synth(base_url=["@server", "@server2"], concurrency=1)),
+    Case("synth.api_key_env", KEY, made_up, synth()),
+    Case("synth.licence", "Apache-2.0", made_up, synth()),
+    Case("synth.rows", 12, made_up, synth()),
+    Case("synth.shares", {"True": 3.0, "False": 1.0}, made_up, synth()),
+    Case("synth.slices", {"tone": ["calm", "angry"]}, made_up, synth()),
+    Case("synth.output_first_fraction", 0.5, made_up, synth()),
+    Case("synth.rows_per_request", 2, made_up, synth()),
+    Case("synth.seeds", "@table", made_up, synth()),
+    Case("synth.prompts", "@prompts", made_up, synth()),
+    Case("synth.temperature", 0.1, made_up, synth()),
+    Case("synth.max_tokens", 99, made_up, synth()),
+    Case("synth.structured", "parse", made_up, synth()),
+    Case("synth.concurrency", 1, made_up, synth(rows=60)),
+    Case("synth.timeout_seconds", 0.1, made_up, synth(model="slow", max_tries=1, rows=4), "[synth] model: the last"),
+    Case("synth.max_tries", 2, made_up, synth(model="ill", rows=4), "[synth] model: the last"),
+    Case("synth.price_in", 1.0, made_up, synth(price_out=1.0)),
+    Case("synth.price_out", 1.0, made_up, synth(price_in=1.0)),
+    Case("synth.budget_tokens", 2000, made_up, synth()),
+    Case("synth.budget_cost", 0.002, made_up, synth(price_in=1.0, price_out=1.0)),
+    Case("synth.budget_minutes", 1e-9, made_up, synth()),
+    Case("synth.patience", 3, made_up, synth(model="dull")),
+    Case("synth.pilot_rows", 2, made_up, synth(rows=60)),
+    Case("synth.novelty_threshold", 1.0, made_up, synth()),
+    Case("synth.near_duplicate_threshold", 1.0, made_up, synth(novelty_threshold=1.0)),
+    Case("synth.heuristics", "self_instruct", made_up, synth()),
+    Case("synth.min_words", 9, made_up, synth()),
+    Case("synth.max_words", 9, made_up, synth()),
+    Case("synth.banned_words", ["tax"], made_up, synth()),
+    Case("synth.check_labels", True, made_up, synth()),
     Case("evaluate.max_new_tokens", 2, judged, {**WRITE, **ONE_STEP, "evaluate": {"max_new_tokens": 6, "baselines": []}}),
 )
 
@@ -337,7 +392,7 @@ def made(files: Mapping[str, str], given: Sections, key: str = "", value: Any = 
 
 def test_every_setting_has_a_case() -> None:
     settings = [f"{section}.{key}" for section, keys in known_keys().items() for key in keys if section] + ["name", "seed"]
-    assert len(settings) == len(CASES) == 83
+    assert len(settings) == len(CASES) == 116
     assert sorted(case.key for case in CASES) == sorted(settings)
     assert {case.witness for case in CASES} == set(WITNESSES)
 
@@ -347,7 +402,7 @@ def test_a_witness_says_the_same_twice(
     files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, witness: Callable[[Recipe, Path], object]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    recipe = made(files, {**ONE_STEP, **LORA})
+    recipe = made(files, {**ONE_STEP, **LORA, **synth()})
     assert witness(recipe, tmp_path / "a") == witness(recipe, tmp_path / "b")
 
 

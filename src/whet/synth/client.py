@@ -66,11 +66,12 @@ class Abilities:
         return cls(**{**record, "dropped": tuple(record["dropped"])})
 
 
-# What the server is tried with: a schema that only an obedient server answers to, whatever the model would like to say.
+# What a server is tried with: a schema of the kind that methods use, and a question that no model would answer so by itself.
 PROBE = Request(
-    "probe", (Message("user", "Do you read this? Answer in your own words."),), Parameters(temperature=0.0, max_tokens=64), 0,
-    {"type": "object", "properties": {"a": {"type": "string", "enum": ["yes", "no"]}},
-     "required": ["a"], "additionalProperties": False},
+    "probe", (Message("user", "Do you read this? Answer in your own words."),), Parameters(temperature=0.0, max_tokens=256), 0,
+    {"type": "object", "required": ["a"], "additionalProperties": False, "properties": {
+        "a": {"type": "array", "items": {"type": "string", "enum": ["yes", "no"]}, "minItems": 1, "maxItems": 1},
+    }},
 )  # fmt: skip
 
 
@@ -164,8 +165,8 @@ class Endpoint:
                     raise
                 tried = less
                 continue
-            obeys = tried.schema and reply.text.strip() and answers.read_label(reply.text, ("yes", "no")) and "{" in reply.text
-            self.abilities = replace(tried, schema=bool(obeys))
+            keeps = any(value in ({"a": ["yes"]}, {"a": ["no"]}) for value in answers.read_objects(reply.text).objects)
+            self.abilities = replace(tried, schema=tried.schema and keeps)
             return self.abilities, reply
         raise Fault("refused", "it takes no request, whatever is left out of it")
 

@@ -60,7 +60,7 @@ class Contrast:
         known = {"seed": id_, "inputs": dict(seed.inputs), "was": seed.target, "group": seed.group or seed.id, "label": label}
         return self.desk.request(
             "contrast", {"columns": columns, "inputs": seed.inputs, "label": seed.target, "other": label}, prompt="contrast",
-            number=number, schema=rows_schema(columns), context={**known, "cell": [label]},
+            number=number, schema=rows_schema(columns, 1), context={**known, "cell": [label]},
         )  # fmt: skip
 
 

@@ -116,7 +116,7 @@ class Description:
             {"count": count, "columns": columns, "slices": self._marks(cell), "examples": shown, "known": known, **slots},
             prompt=purpose,
             number=number,
-            schema=rows_schema([*columns, *([target] if target else [])]),
+            schema=rows_schema([*columns, *([target] if target else [])], count),
             context={"cell": list(cell)},
         )
 
@@ -125,15 +125,15 @@ class Description:
         return dict(zip(self.desk.synth.slices, cell[1:] if self.is_classify else cell, strict=True))
 
 
-def rows_schema(fields: Sequence[str]) -> dict[str, Any]:
-    """The JSON Schema of an object with a list `rows`, whose items have these fields, all texts."""
+def rows_schema(fields: Sequence[str], count: int) -> dict[str, Any]:
+    """The JSON Schema of an object with a list `rows` of so many items, which have these fields, all texts."""
     item = {
         "type": "object", "properties": {name: {"type": "string"} for name in fields}, "required": list(fields),
         "additionalProperties": False,
     }  # fmt: skip
     return {
-        "type": "object", "properties": {"rows": {"type": "array", "items": item}}, "required": ["rows"],
-        "additionalProperties": False,
+        "type": "object", "required": ["rows"], "additionalProperties": False,
+        "properties": {"rows": {"type": "array", "items": item, "minItems": count, "maxItems": count}},
     }  # fmt: skip
 
 
