@@ -90,13 +90,13 @@ class Tree:
         positions: (T, T) or (N, T), bool."""
         key = (device, window, is_tail)
         if key not in self._masks:
-            ends = np.repeat([n.end for n in self.nodes], [n.length for n in self.nodes])
-            column, positions = np.arange(len(self.ids)), self.positions
-            seeing = column if not is_tail or self.tail is None else self.tail.numpy(force=True)
+            ends = torch.from_numpy(np.repeat([n.end for n in self.nodes], [n.length for n in self.nodes])).to(device)
+            column, positions = torch.arange(len(self.ids), device=device), torch.from_numpy(self.positions).to(device)
+            seeing = column if not is_tail or self.tail is None else self.tail
             seen = (column[None] <= seeing[:, None]) & (ends[None] > seeing[:, None])
             if window is not None:
                 seen &= positions[seeing][:, None] - positions[None] < window
-            self._masks[key] = torch.from_numpy(seen).to(device)
+            self._masks[key] = seen
         return self._masks[key]
 
 
