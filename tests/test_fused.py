@@ -52,7 +52,8 @@ def test_a_model_with_an_adapter_gives_the_same_loss_and_gradients(tiny_base: Pa
     with fusing(model):
         names = replaced(model)
         found = measured(model)
-    assert sum("lora" not in n and n.endswith("_proj") for n in names) == 14 and sum("norm" in n for n in names) == 5
+    assert sum("lora" not in n and n.endswith("_proj") for n in names) == 14
+    assert sum("norm" in n for n in names) == 5 and sum(n.endswith("mlp") for n in names) == 2
     assert found[0] == pytest.approx(wanted[0], rel=1e-12) and len(found[1]) == len(wanted[1]) >= 28
     for one, other in zip(wanted[1], found[1], strict=True):
         torch.testing.assert_close(other, one, rtol=1e-10, atol=1e-12)
@@ -85,7 +86,8 @@ def test_the_functions_pass_gradcheck(has_bias: bool) -> None:
     x, weight, bias = random(2, 5, 6), random(4, 6), random(4) if has_bias else None
     assert gradcheck(linear, (x, weight, bias))
     frozen = (weight.detach(), None if bias is None else bias.detach())
-    assert gradcheck(lambda x, a, b: lora(x, *frozen, a, b, 0.7), (x, random(3, 6), random(4, 3)))
+    assert gradcheck(lambda x, a, b: lora(x, None, *frozen, a, b, 0.7), (x, random(3, 6), random(4, 3)))
+    assert gradcheck(lambda x, g, a, b: lora(x, g, *frozen, a, b, 0.7), (x, random(2, 5, 6), random(3, 6), random(4, 3)))
     assert gradcheck(norm, (x, random(6), 1e-6))
 
 

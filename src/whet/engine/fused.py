@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.functional import silu
 
 Tensor = torch.Tensor
 Fused = Callable[..., Tensor]
@@ -23,7 +24,7 @@ CPU_FACTS = Path("/proc/cpuinfo")
 
 @contextmanager
 def fusing(model: torch.nn.Module) -> Iterator[None]:
-    """Lets linear layers, plain LoRA layers and RMS norms compute in fewer passes; their own forward is back afterwards.
+    """Lets linear layers, plain LoRA layers, gated units and norms compute in fewer passes; all is as before afterwards.
 
     Backward passes that compute activations again must lie inside as well.
     """
@@ -49,7 +50,10 @@ def _fused(module: torch.nn.Module) -> Fused | None:
     if "forward" in vars(module) or any(p.dtype not in EXACT for p in module.parameters()):
         return None
     if hasattr(module, "lora_A"):
-        return _lora(module)
+        adapter = _plain_adapter(module)
+        return None if adapter is None else lambda x: _LoraLinear.apply(x, None, *adapter)
+    if type(module).__name__.endswith("MLP"):
+        return _gated_unit(module)
     if type(module) is torch.nn.Linear:
         return lambda x: _Linear.apply(x, module.weight, module.bias)
     if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
@@ -98,8 +102,8 @@ class _Linear(torch.autograd.Function):
 # -- LoRA ----------------------------------------------------------------------------------------------------------------
 
 
-def _lora(layer: Any) -> Fused | None:
-    """The forward of a layer with one plain adapter on plain weights: no dropout, no variant, one precision."""
+def _plain_adapter(layer: Any) -> tuple[Any, ...] | None:
+    """W, b, A, B and s of a layer with one plain adapter on frozen plain weights: no dropout, no variant, one precision."""
     active = [name for name in layer.active_adapters if name in layer.lora_A]
     base = layer.get_base_layer()
     if type(base) is not torch.nn.Linear or len(active) != 1 or layer.disable_adapters or layer.merged:
@@ -111,32 +115,55 @@ def _lora(layer: Any) -> Fused | None:
     is_frozen = not base.weight.requires_grad and (base.bias is None or not base.bias.requires_grad)
     if not is_plain or not is_frozen or up.bias is not None or len({w.dtype for w in weights}) > 1:
         return None
-    return lambda x: _LoraLinear.apply(x, base.weight, base.bias, down.weight, up.weight, layer.scaling[name])
+    return base.weight, base.bias, down.weight, up.weight, layer.scaling[name]
+
+
+def _gated_unit(mlp: Any) -> Fused | None:
+    """The forward of a feed-forward part down(silu(gate(x)) up(x)) that has a plain adapter on `down`."""
+    gate, up, down = (getattr(mlp, name, None) for name in ("gate_proj", "up_proj", "down_proj"))
+    if gate is None or up is None or not hasattr(down, "lora_A") or "SiLU" not in type(getattr(mlp, "act_fn", None)).__name__:
+        return None
+    adapter = _plain_adapter(down)
+    return None if adapter is None else lambda x: _LoraLinear.apply(up(x), gate(x), *adapter)
 
 
 class _LoraLinear(torch.autograd.Function):
-    """x Wᵀ + b + s (x Aᵀ) Bᵀ, for a frozen W and b."""
+    """x Wᵀ + b + s (x Aᵀ) Bᵀ, for a frozen W and b; with silu(gate) x instead of x where there is a gate.
+
+    The product with the gate, as large as both its factors, is computed again in the backward pass instead of being kept.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, gate: Tensor | None, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float
+    ) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])  # (T, I)
-        low = rows @ down.T  # (T, r)
-        out = _product(rows, weight).addmm_(low, up.T, alpha=scale)  # (T, O)
+        gates = None if gate is None else gate.reshape(rows.shape)
+        read = rows if gates is None else silu(gates).mul_(rows)
+        low = read @ down.T  # (T, r)
+        out = _product(read, weight).addmm_(low, up.T, alpha=scale)  # (T, O)
         if bias is not None:
             out.add_(bias)
-        ctx.save_for_backward(rows, weight, down, up, low)
+        ctx.save_for_backward(rows, gates, weight, down, up, low)
         ctx.scale = scale
         return out.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        rows, weight, down, up, low = ctx.saved_tensors
+        x, gates, weight, down, up, low = ctx.saved_tensors
         grad = grads[0].reshape(-1, grads[0].shape[-1])  # (T, O)
+        opened = None if gates is None else silu(gates)
+        rows = x if opened is None else opened * x
         low_grad = (grad @ up).mul_(ctx.scale)  # (T, r)
-        x_grad = None
+        down_grad, up_grad = low_grad.T @ rows, (grad.T @ low).mul_(ctx.scale)
+        x_grad = gate_grad = None
         if ctx.needs_input_grad[0]:
-            x_grad = _product(grad, weight.T).addmm_(low_grad, down).view(*grads[0].shape[:-1], -1)
-        return x_grad, None, None, low_grad.T @ rows, (grad.T @ low).mul_(ctx.scale), None
+            x_grad = _product(grad, weight.T).addmm_(low_grad, down)
+            if opened is not None:
+                gate_grad = torch.ops.aten.silu_backward(torch.mul(x_grad, x, out=rows), gates).view(*grads[0].shape[:-1], -1)
+                x_grad.mul_(opened)
+            x_grad = x_grad.view(*grads[0].shape[:-1], -1)
+        return x_grad, gate_grad, None, None, down_grad, up_grad, None
 
 
 # -- norms ---------------------------------------------------------------------------------------------------------------
