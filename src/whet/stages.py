@@ -2,7 +2,8 @@
 
 check → prepare → train → evaluate → report          run = all of them; run_series = all of them for each stage
      ↘ plan  ↘ show                 ↘ predict
-     ↘ eject           ↘ export                        synth = an LLM makes the data
+     ↘ audit           ↘ export                        synth = an LLM makes the data
+     ↘ eject
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from whet.series import run_folder, stage_name
 
 if TYPE_CHECKING:
     from whet.budget.plan import Plan
+    from whet.data.audit.finding import Audit
     from whet.ejection import Ejected
 
 LOCAL_BATCH = 16  # requests that a model in this process answers at once
@@ -66,6 +68,44 @@ def check_series(series: Sequence[Recipe], chosen: Sequence[Recipe] = ()) -> dic
     if problems:
         raise UserError(*problems)
     return found
+
+
+def audit(
+    source: Recipe | Run,
+    *,
+    against: Sequence[Path] = (),
+    split_column: str | None = None,
+    annotators: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Audit:
+    """The Audit of a recipe's data as they are before anything is dropped, or of a run's splits as they were made.
+
+    Args:
+        source: the recipe, or the run.
+        against: benchmarks, whose passages must not stand in the rows.
+        split_column: a column of the recipe's table that says which split a row is in.
+        annotators: columns (or patterns, `human_*`) of the recipe's table that each hold one person's labels.
+        progress: is told of every check.
+
+    Raises:
+        UserError: the data, a benchmark or a column cannot be read.
+    """
+    from whet.data.audit import annotators as people
+    from whet.data.audit import checks, material
+    from whet.data.read import read_rows
+
+    if isinstance(source, Run) and (split_column or annotators):
+        what = "a run's splits are its own, and it holds no other columns"
+        raise RunError(Problem(str(source.path), what, "Audit the recipe instead"))
+    recipe = source.recipe if isinstance(source, Run) else source
+    given = None
+    if annotators:
+        data = recipe.data
+        table = read_rows(dataset.location(data.path), encoding=data.encoding, delimiter=data.delimiter, header=data.header)
+        given = people.read_annotations(table, annotators)
+    rows = material.from_run(source) if isinstance(source, Run) else material.from_recipe(source, split_column)
+    read = next(iter(recipe.data.input), None)
+    return checks.audit(rows, benchmarks=against, annotations=given, text_column=read, progress=progress)
 
 
 def plan(recipe: Recipe, tokenizer_of: str | None = None) -> Plan:

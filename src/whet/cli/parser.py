@@ -39,6 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
     verb("check", "check a recipe and its data; write nothing", recipe, _stage, _set, _json)
     verb("plan", "count a run's steps and tokens before it runs, and draw its learning rate", recipe, _stage, _set, _json)
     verb("prepare", "read, clean and split the data into a run folder", recipe, _out, _stage, _set, _json)
+    _adder(verbs, "audit")("audit", "look for leaks, repeats, contradictions and damage in data; 1 where there are some",
+                           _audited, _against, _columns, _fail_on, _page, _stage, _set, _json)  # fmt: skip
     verb("show", "show the exact tokens of an example, those that carry loss marked",
          given, _number, _split, _out, _stage, _set, _json)  # fmt: skip
     verb("train", "train, or go on training", given, _out, _stage, _set, _json)
@@ -99,6 +101,32 @@ def _set(p: argparse.ArgumentParser) -> None:
 
 def _json(p: argparse.ArgumentParser) -> None:
     p.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+
+
+def _audited(p: argparse.ArgumentParser) -> None:
+    help_ = f"{RECIPE}, {RUN}, a table, or a public corpus (a file, a zip or a folder)"
+    p.add_argument("source", type=Path, metavar="SOURCE", help=help_)
+
+
+def _against(p: argparse.ArgumentParser) -> None:
+    help_ = "a benchmark (a table, a corpus or a text file) whose passages must not stand in the rows; may be given again"
+    p.add_argument("--against", type=Path, action="append", default=[], metavar="FILE", help=help_)
+
+
+def _columns(p: argparse.ArgumentParser) -> None:
+    help_ = "a column that says which split a row is in, where the table's authors split it"
+    p.add_argument("--split-column", metavar="COLUMN", help=help_)
+    help_ = "a column (or a pattern, 'human_*') of one person's labels, to measure how far people agree; may be given again"
+    p.add_argument("--annotators", action="append", default=[], metavar="COLUMN", help=help_)
+
+
+def _fail_on(p: argparse.ArgumentParser) -> None:
+    help_ = "the least severity of a finding that makes the exit code 1 (default: error)"
+    p.add_argument("--fail-on", choices=("note", "warning", "error", "never"), default="error", help=help_)
+
+
+def _page(p: argparse.ArgumentParser) -> None:
+    p.add_argument("-o", "--output", type=Path, metavar="FILE", help="write an HTML page that lists the rows")
 
 
 def _dry_run(p: argparse.ArgumentParser) -> None:

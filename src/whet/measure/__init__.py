@@ -9,6 +9,7 @@
     calibration   scores to probabilities: softmax, temperature, Platt, isotonic, contextual
     intervals     Wilson and the bootstrap, by item or by group
     compare       two models on the same items: wins, losses, exact McNemar, paired differences
+    agreement     several annotators: kappa, alpha, the human ceiling
     baselines     majority and TF-IDF + logistic regression
 
 Importable alone: nothing of whet but its errors, and scipy, scikit-learn and rapidfuzz only at the call that needs them.
