@@ -271,6 +271,9 @@ CASES = (
     Case("data.delimiter", "|", read, refused="table.csv: there is no column 'sentence'"),
     Case("data.header", False, read, refused="table.csv: there is no column 'sentence'"),
     Case("data.split", "test", read, {"data": {"path": "someone/talks"}}),
+    Case("data.licence", "MIT", read),
+    Case("data.maker", "mood", read),
+    Case("data.use", "commercial", read, refused="table.csv, rows"),
     Case("data.near_duplicate_threshold", 0.4, read),
     Case("data.document_characters", 1000, read, TEXT),
     Case("data.mix_path", "@tasks2", read, TEXT),
@@ -392,7 +395,7 @@ def made(files: Mapping[str, str], given: Sections, key: str = "", value: Any = 
 
 def test_every_setting_has_a_case() -> None:
     settings = [f"{section}.{key}" for section, keys in known_keys().items() for key in keys if section] + ["name", "seed"]
-    assert len(settings) == len(CASES) == 116
+    assert len(settings) == len(CASES) == 119
     assert sorted(case.key for case in CASES) == sorted(settings)
     assert {case.witness for case in CASES} == set(WITNESSES)
 

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from whet import stages
+from whet.cli import main
 from whet.data.corpora.catalogue import Corpus, corpora
 from whet.data.licences import UNSTATED, Forbids, maker_terms, read_licence, stricter, strictest
 from whet.data.provenance import Stated, Tally, terms_of
 from whet.example import Example, Origin
+from whet.recipe import load
 
 FACTS = Path(__file__).parent.parent / "src/whet/data/licences.toml"
 
@@ -156,9 +159,9 @@ def test_the_most_restrictive_terms_are_said_with_the_rows_that_they_come_from()
     terms = terms_of(Tally(mixed))
     assert terms.sentence == (
         "No commercial use (CC-BY-NC-4.0, 5,000 rows); its authors are named; 7 rows state no licence. What is made of it is "
-        "passed on under the same terms only (CC-BY-SA-3.0). 5,000 rows were written by text-davinci-003: output may not be used to "
-        "develop models that compete with OpenAI (terms of OpenAI, 2023). 3 rows were written by SomeLM, whose terms are not "
-        "known. Who wrote 7 rows is not stated."
+        "passed on under the same terms only (CC-BY-SA-3.0). 5,000 rows were written by text-davinci-003: output may not be "
+        "used to develop models that compete with OpenAI (terms of OpenAI, 2023). 3 rows were written by SomeLM, whose terms "
+        "are not known. Who wrote 7 rows is not stated."
     )
     found = json.loads(json.dumps(terms.to_json()))
     assert (found["commercial"], found["sharing"], found["share_alike"], found["forbids_competing_models"]) == (
@@ -215,3 +218,48 @@ def test_origins_written_before_there_were_licences_are_read() -> None:
     assert example.origin == Origin("a", 1) and example.to_json() == old
     new = Example("a-1", {"t": "x"}, "y", None, Origin("a", 1, "MIT", "people"), references=("z",))
     assert Example.from_json(json.loads(json.dumps(new.to_json()))) == new
+
+
+# -- recipes -----------------------------------------------------------------------------------------------------------
+
+
+def write_recipe(folder: Path, **data: str) -> str:
+    """A recipe over a table whose rows say their licence and maker, with more keys of [data]."""
+    lines = ["text,label,terms,by"]
+    for n in range(40):
+        terms, by = (("CC-BY-4.0", "people"), ("CC BY-NC 4.0", "people"), ("MIT", "gpt-4"), ("", ""))[n % 4]
+        lines.append(f"We will build {n} homes in ward {n * 7}.,{n % 3 == 0},{terms},{by}")
+    (folder / "table.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    keys = {"path": "table.csv", "input": "text", "target": "label", **data}
+    text = 'name = "t"\n[task]\nkind = "classify"\nlabels = ["True", "False"]\ninstruction = "Is it?"\n[data]\n'
+    (folder / "t.toml").write_text(text + "".join(f'{key} = "{value}"\n' for key, value in keys.items()), "utf-8")
+    return str(folder / "t.toml")
+
+
+def test_a_recipe_for_commercial_use_lists_what_forbids_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    columns = {"licence": "terms", "maker": "by"}
+    assert main(["check", write_recipe(tmp_path, use="commercial", **columns)]) == 2
+    said = capsys.readouterr().err
+    assert "table.csv, rows 3, 7, 11 and 7 more: their licence (CC-BY-NC-4.0) forbids commercial use" in said
+    assert "table.csv, rows 4, 8, 12 and 7 more: they were written by gpt-4" in said
+    assert "table.csv, rows 5, 9, 13 and 7 more: no licence is stated" in said
+    assert said.count("whet: error:") == 3
+    assert main(["check", write_recipe(tmp_path, **columns)]) == 0
+    assert "• Terms: No commercial use (CC-BY-NC-4.0, 10 rows)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_rows_of_ones_own_may_be_used_commercially_once_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", write_recipe(tmp_path, use="commercial")]) == 2
+    assert main(["check", write_recipe(tmp_path, use="commercial", licence="own"), "--json"]) == 0
+    terms = json.loads(capsys.readouterr().out)["terms"]
+    assert terms["commercial"] is True and terms["licences"] == {"own": 40}
+    assert terms["sentence"].startswith("Commercial use is allowed.")
+
+
+def test_the_run_folder_keeps_licences_and_terms(tmp_path: Path) -> None:
+    made = stages.prepare(load(Path(write_recipe(tmp_path, licence="terms", maker="by"))), tmp_path / "run")
+    assert made.manifest["dataset"]["terms"]["forbids_competing_models"] == "yes"
+    origins = {(e.origin.licence, e.origin.maker) for split in ("train", "validation", "test") for e in made.examples(split)}
+    assert origins == {("CC-BY-4.0", "people"), ("CC BY-NC 4.0", "people"), ("MIT", "gpt-4"), (None, None)}

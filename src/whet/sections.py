@@ -55,7 +55,18 @@ class Data(Section):
     header: bool = Field(
         True, description="does the first row of a CSV or TSV file name the columns? If not: column_1, column_2, ..."
     )
-    split: str = Field("train", description="the split of a Hub data set that `path` names")
+    split: str = Field("train", description="the split of a Hub data set (or of Super-NaturalInstructions) that `path` names")
+    licence: str | None = Field(
+        None, description="the licence of rows that state none: a name such as CC-BY-4.0, `own` for rows of your own; "
+        "of a table also the column that holds it",
+    )  # fmt: skip
+    maker: str | None = Field(
+        None, description="who wrote rows that do not say it: people, rules, or the language model; of a table also a column"
+    )
+    use: Literal["research", "commercial"] = Field(
+        "research", description="commercial: refuses rows whose licence forbids that or is not stated, and rows by a model "
+        "whose terms forbid training others",
+    )  # fmt: skip
     near_duplicate_threshold: float = Field(
         0.8, description="Jaccard similarity from which two texts are the same for a leak", gt=0, le=1
     )

@@ -19,9 +19,11 @@ from whet.data.documents import text_files
 from whet.data.examples import to_examples
 from whet.data.mix import draw, read_mix, wanted_rows
 from whet.data.plain_text import read_plain_text
+from whet.data.provenance import Tally, state_rows, terms_of
 from whet.data.read import read_rows
 from whet.data.split import split
 from whet.data.table import Sifted
+from whet.errors import DataError
 from whet.example import Drop, Example, Task
 from whet.recipe import EMBEDDED_DATA, Recipe
 from whet.run import Run, file_hash
@@ -38,6 +40,10 @@ class Dataset:
     notes: tuple[str, ...]
     mixed: int = 0  # how many of train are instruction rows that were mixed into plain text
 
+    def tally(self) -> Tally:
+        """Whose rows these are."""
+        return Tally(example for examples in self.splits.values() for example in examples)
+
     def summary(self) -> dict[str, Any]:
         """The manifest's part `dataset`: counts of rows read, kept and dropped by reason; of labels and groups by split."""
         return {
@@ -47,6 +53,7 @@ class Dataset:
             "labels": list(self.labels),
             "splits": {name: _split_summary(examples, self.labels) for name, examples in self.splits.items()},
             "notes": list(self.notes),
+            "terms": terms_of(self.tally()).to_json(),
             **({"mixed": self.mixed} if self.mixed else {}),
         }
 
@@ -63,7 +70,8 @@ def build(recipe: Recipe, tokens: tokenizers.Tokens) -> Dataset:
     """The Dataset of a recipe.
 
     Raises:
-        DataError: the data cannot be read, hold unknown labels, cannot be split, or an example is too long.
+        DataError: the data cannot be read, hold unknown labels, cannot be split, an example is too long, or rows do not allow
+            the use that `use` names.
     """
     parts, labels = read(recipe)
     task = recipe.task.model_copy(update={"labels": labels})
@@ -77,7 +85,7 @@ def build(recipe: Recipe, tokens: tokenizers.Tokens) -> Dataset:
         threshold=recipe.data.near_duplicate_threshold,
     )
     mixed = _mixed(splits.train, task, recipe, tokens) if recipe.data.mix_path else _Part(0, Sifted([], [], []))
-    return Dataset(
+    made = Dataset(
         read=sum(part.read for part in parts.values()) + mixed.read,
         labels=labels,
         splits={**dict(splits.items()), "train": (*splits.train, *mixed.sifted.examples)},
@@ -85,6 +93,9 @@ def build(recipe: Recipe, tokens: tokenizers.Tokens) -> Dataset:
         notes=(*(n for f in fitted.values() for n in f.notes), *splits.notes, *mixed.sifted.notes),
         mixed=len(mixed.sifted.examples),
     )
+    if refused := made.tally().refused(recipe.data.use):
+        raise DataError(*refused)
+    return made
 
 
 def read(recipe: Recipe) -> tuple[dict[str, _Part], tuple[str, ...]]:
@@ -121,10 +132,11 @@ def _read_table(recipe: Recipe, name: str, labels: tuple[str, ...]) -> tuple[int
     """How many rows a table has, and the Examples that they became."""
     data, task = recipe.data, recipe.task
     table = read_rows(location(name), encoding=data.encoding, delimiter=data.delimiter, header=data.header, split=data.split)
-    return table.read, to_examples(
+    made = to_examples(
         table, input=data.input, target=data.target, group=data.group, instruction=data.instruction, fallback=task.instruction,
         labels=labels, label_names=data.label_names, kind=task.kind,
     )  # fmt: skip
+    return table.read, made._replace(examples=state_rows(made.examples, table, data.licence, data.maker))
 
 
 def _mixed(train: tuple[Example, ...], task: Task, recipe: Recipe, tokens: tokenizers.Tokens) -> _Part:

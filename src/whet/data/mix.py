@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from whet.data.clean import clean
 from whet.data.examples import to_examples
+from whet.data.provenance import state_rows
 from whet.data.read import read_rows
 from whet.data.table import Sifted
 from whet.example import Drop, Example
@@ -35,7 +36,7 @@ def read_mix(place: str, data: Data, fallback: str) -> tuple[int, Sifted]:
         fallback=fallback,
         kind="generate",
     )
-    cleaned = clean(made.examples, kind="generate")
+    cleaned = clean(state_rows(made.examples, table, data.licence, data.maker), kind="generate")
     return table.read, Sifted(cleaned.examples, [*made.drops, *cleaned.drops], [*made.notes, *cleaned.notes])
 
 

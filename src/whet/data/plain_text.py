@@ -7,6 +7,7 @@ from pathlib import Path
 
 from whet.data.documents import SUFFIXES, read_texts
 from whet.data.examples import EMPTY_INPUT, has_content, to_examples
+from whet.data.provenance import state_rows
 from whet.data.read import read_rows
 from whet.data.table import Sifted
 from whet.errors import DataError, Problem
@@ -33,7 +34,8 @@ def read_plain_text(place: str, data: Data) -> tuple[int, Sifted]:
         what = "this is a table, and no column of it is named"
         raise DataError(Problem(path.name, what, "Name the column of texts: input under [data]"))
     table = read_rows(place, encoding=data.encoding, delimiter=data.delimiter, header=data.header, split=data.split)
-    return table.read, to_examples(table, input=data.input, target=None, group=data.group, kind="text")
+    made = to_examples(table, input=data.input, target=None, group=data.group, kind="text")
+    return table.read, made._replace(examples=state_rows(made.examples, table, data.licence, data.maker))
 
 
 def cut_at_paragraphs(text: str, characters: int) -> list[str]:
@@ -66,7 +68,7 @@ def _read_files(path: Path, data: Data) -> tuple[int, Sifted]:
     for name, text in texts.items():
         pieces = cut_at_paragraphs(text, size) if size else [text]
         for number, piece in enumerate(pieces, 1):
-            origin = Origin(name, number)
+            origin = Origin(name, number, data.licence, data.maker)
             if has_content(piece):
                 id_ = f"{name}-{number}" if len(pieces) > 1 else name
                 examples.append(Example(id_, {"text": piece.strip()}, "", None, origin))

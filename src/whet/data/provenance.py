@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from whet.data.licences import UNSTATED, Forbids, MakerTerms, Terms, maker_terms, read_licence, stricter, strictest
+from whet.data.table import Table
 from whet.errors import Problem
 from whet.example import Example
 
@@ -31,6 +33,27 @@ class Stated(NamedTuple):
         return replace(example, origin=replace(origin, licence=licence, maker=maker))
 
 
+def state_rows(examples: Sequence[Example], table: Table, licence: str | None, maker: str | None) -> list[Example]:
+    """The Examples of a table with their licence and maker.
+
+    Args:
+        examples: made from it.
+        table: where they come from.
+        licence: of all of them, or the column that says it.
+        maker: likewise.
+    """
+    if not licence and not maker:
+        return list(examples)
+    at = [table.columns.index(name) if name in table.columns else None for name in (licence, maker)]
+    cells = {row.number: [None if i is None else row.cells[i] or None for i in at] for row in table.rows}
+
+    def stated(example: Example) -> Stated:
+        own = cells[example.origin.row]
+        return Stated(*(cell if i is not None else said for i, cell, said in zip(at, own, (licence, maker), strict=True)))
+
+    return [stated(example).of(example) for example in examples]
+
+
 class _Kind(NamedTuple):
     source: str
     licence: str | None
@@ -52,8 +75,9 @@ class Tally:
         kind = _Kind(origin.source, origin.licence, origin.maker)
         self.rows[kind] += 1
         first = self.first.setdefault(kind, [])
-        if len(first) < FIRST_ROWS:
-            first.append(origin.row)
+        if len(first) < FIRST_ROWS or origin.row < first[-1]:
+            insort(first, origin.row)
+            del first[FIRST_ROWS:]
 
     def refused(self, use: Use) -> list[Problem]:
         """A Problem for each source and kind of row that does not allow this use, with how many and the first of them."""

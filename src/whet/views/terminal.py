@@ -67,6 +67,9 @@ def dropped_summary(dataset: Json) -> Group:
         explained = wording.reason(key)
         table.add_row(wording.count(number), Text(code), Text(explained if explained != code else "", "dim"))
     notes = [Text(f"• {wording.visible(note)}") for note in dataset.get("notes") or ()]
+    terms = dataset.get("terms") or {}
+    if {*terms.get("licences", ()), *terms.get("makers", ())} - {"unstated"}:
+        notes.append(Text(f"• Terms: {wording.visible(terms['sentence'])}"))
     return Group(Text(f"{line}: {splits}" if splits else line), *([table] if table.row_count else []), *notes)
 
 

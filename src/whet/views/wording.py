@@ -56,6 +56,11 @@ REASONS = {
     "not_drawn": "more rows than mix_fraction asks for",
     "too_long": "more tokens than max_length",
     "truncated": "kept, but its end was cut",
+    "no_input_mark": "kept, without the text that says that it has no input",
+    "merged": "kept, in two: it held a second task",
+    "not_offered": "kept, though its answer is none of the options",
+    "wrong_choice": "an answer that the corpus calls wrong",
+    "no_answer": "an instruction that nobody has answered",
 }
 
 

@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from whet.data.corpora.catalogue import corpora
 from whet.data.corpora.format import DEFAULT_OPTIONS, NOT_LOST, Format, Item, Options, Record, shown
 from whet.data.corpora.hub import how_to_download, open_hub
 from whet.data.corpora.registry import SNIFFED_RECORDS, find_format, no_format, recognise
+from whet.data.corpora.sources import Named, parse_source, split_files, state
 from whet.data.corpora.streams import CUT_OFF, Stream, open_streams
 from whet.data.examples import EMPTY_INPUT, EMPTY_TARGET, has_content
+from whet.data.provenance import Stated
 from whet.data.read import HUB_ID
 from whet.data.table import BAD_ROW, cell_fault
 from whet.errors import DataError, Problem
@@ -25,6 +27,7 @@ from whet.progress import Progress
 KEPT_DROPS = 1000
 RECORDS_A_TICK = 1000
 NOTED_EXAMPLES = 20
+NOTHING_STATED = Stated()
 
 
 @dataclass
@@ -131,16 +134,24 @@ def survey(readings: Iterable[Reading | Problem], take: Callable[[Item], None], 
 
 
 def read_corpus(
-    source: str | Path, *, format: str | None = None, options: Options = DEFAULT_OPTIONS
+    source: str | Path,
+    *,
+    format: str | None = None,
+    options: Options = DEFAULT_OPTIONS,
+    stated: Stated = NOTHING_STATED,
+    split: str | None = None,
 ) -> Iterator[Reading | Problem]:
     """A Reading for each corpus file of a source, and a Problem for each file that is none.
 
     A Reading is read to its end, or left, before the next is taken. Memory does not grow with the number of records.
 
     Args:
-        source: a file, a zip, a folder; a name in the catalogue or the id of a data set on the Hub.
+        source: a file, a zip, a folder; a name in the catalogue or the id of a data set on the Hub; `alpaca=FILE` for a copy
+            of a corpus that the catalogue knows, whose licence and maker its rows then have.
         format: the name of the format; left out: recognised by the first records of each file.
         options: of formats that offer a choice.
+        stated: licence and maker of rows that do not state their own.
+        split: of a data set on the Hub (left out: train), or of the tasks of Super-NaturalInstructions (left out: all).
 
     Raises:
         DataError: the source, the format or an option does not exist; or no file of the source is a corpus.
@@ -158,45 +169,55 @@ def read_corpus(
         (2, {'bad_row': 1})
     """
     forced = find_format(format) if format is not None else None
+    named = parse_source(source)
+    asked = _Asked(forced, options, state(named, stated))
     problems, found = [], 0
-    for stream in _streams(source):
-        opened = _open(stream, forced, options) if isinstance(stream, Stream) else stream
+    for stream in _streams(named, split):
+        opened = _open(stream, asked) if isinstance(stream, Stream) else stream
         if isinstance(opened, Reading):
             found += 1
         else:
             problems.append(opened)
-        if isinstance(opened, Reading) or Path(source).is_dir():
+        if isinstance(opened, Reading) or Path(named.place).is_dir():
             yield opened
     if not found:
         raise DataError(*problems[:10] or [Problem(str(source), "there is no file in this folder", "Check the path")])
 
 
-def _streams(source: str | Path) -> Iterator[Stream | Problem]:
+class _Asked(NamedTuple):
+    """How a source is to be read."""
+
+    format: Format | None
+    options: Options
+    stated: Stated
+
+
+def _streams(named: Named, split: str | None) -> Iterator[Stream | Problem]:
     """The streams of a source, wherever it is; a file of that name comes before a corpus of that name."""
-    path, name = Path(source), str(source)
-    by_name = {corpus.name: corpus for corpus in corpora()}
+    place, corpus = named
+    path = Path(place)
     if path.exists():
-        yield from open_streams(path)
-    elif corpus := by_name.get(name):
+        yield from open_streams(path, None if split is None else split_files(path, split))
+    elif corpus and corpus.name == place:
         if not corpus.hub:
             raise DataError(how_to_download(corpus, "it is not on the Hub"))
-        yield open_hub(corpus.hub[0], corpus=corpus)
-    elif HUB_ID.fullmatch(name) and not path.suffix:
-        yield open_hub(name)
+        yield open_hub(corpus.hub[0], split or "train", corpus)
+    elif HUB_ID.fullmatch(place) and not path.suffix:
+        yield open_hub(place, split or "train")
     else:
-        near = difflib.get_close_matches(name, by_name, 2, 0.6)
+        near = difflib.get_close_matches(place, [known.name for known in corpora()], 2, 0.6)
         do = f"Check the path, or did you mean the corpus {' or '.join(near)}?" if near else "Check the path"
-        raise DataError(Problem(name, "there is no such file or folder", do))
+        raise DataError(Problem(place, "there is no such file or folder", do))
 
 
-def _open(stream: Stream, forced: Format | None, options: Options) -> Reading | Problem:
+def _open(stream: Stream, asked: _Asked) -> Reading | Problem:
     """The Reading of a stream, or the Problem that it is no corpus."""
     head = list(islice(stream.records, SNIFFED_RECORDS))
     values = [record.value for record in head if isinstance(record, Record)]
     if not values:
         why = "; ".join(f"row {drop.origin.row}: {drop.detail}" for drop in head[:3] if isinstance(drop, Drop))
         return Problem(stream.name, f"no record of it can be read ({why})", "Check that it is the right file, and whole")
-    format_ = forced or recognise(values, stream.is_text)
+    format_ = asked.format or recognise(values, stream.is_text)
     if format_ is None:
         return no_format(stream.name, values, stream.is_text)
     if format_.lines != stream.is_text:
@@ -204,10 +225,10 @@ def _open(stream: Stream, forced: Format | None, options: Options) -> Reading | 
         seen, wanted = kinds if stream.is_text else kinds[::-1]
         what = f"it holds {seen}, and the format {format_.name} is made of {wanted}"
         return Problem(stream.name, what, "Name another format")
-    if problem := _refused_option(format_, options):
+    if problem := _refused_option(format_, asked.options):
         raise DataError(problem)
     report = Report(stream.name, format_.name)
-    return Reading(format_, report, _items(chain(head, stream.records), format_, options, report))
+    return Reading(format_, report, _items(chain(head, stream.records), format_, asked, report))
 
 
 def _refused_option(format_: Format, options: Options) -> Problem | None:
@@ -219,7 +240,7 @@ def _refused_option(format_: Format, options: Options) -> Problem | None:
     return Problem(f"format {format_.name}", f"it has no choice of {' and '.join(unheeded)}", "Leave the option out")
 
 
-def _items(records: Iterator[Record | Drop], format_: Format, options: Options, report: Report) -> Iterator[Item]:
+def _items(records: Iterator[Record | Drop], format_: Format, asked: _Asked, report: Report) -> Iterator[Item]:
     """The Items of a file, sifted and counted; one for each record that could not be parsed, too, in the order of the file."""
     unparsed: list[Drop] = []
 
@@ -235,8 +256,11 @@ def _items(records: Iterator[Record | Drop], format_: Format, options: Options, 
             drop = unparsed.pop(0)
             yield Item(drop.origin, drops=(drop,))
 
-    for item in format_.read(parsed(), options):
-        for every in chain(waiting(), [_sifted(item)]):
+    for item in format_.read(parsed(), asked.options):
+        whole = _sifted(item)
+        if asked.stated != NOTHING_STATED:
+            whole = replace(whole, examples=tuple(map(asked.stated.of, whole.examples)))
+        for every in chain(waiting(), [whole]):
             report.add(every)
             yield every
     for late in waiting():

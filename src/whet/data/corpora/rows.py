@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from whet.data.corpora.reading import Reading, read_corpus
+from whet.data.corpora.sources import has_splits
 from whet.data.examples import check_labels
+from whet.data.provenance import Stated
 from whet.data.table import Sifted
 from whet.example import Drop, Example, Task
 from whet.sections import Data
@@ -27,18 +30,26 @@ def read_rows_of(source: str, data: Data, task: Task) -> tuple[int, Sifted]:
     examples: list[Example] = []
     drops: list[Drop] = []
     notes: list[str] = []
-    for reading in read_corpus(source, format=None if data.format == AUTO else data.format):
+    format_ = None if data.format == AUTO else data.format
+    stated, split = Stated(data.licence, data.maker), _split_of(Path(source), data.split)
+    for reading in read_corpus(source, format=format_, stated=stated, split=split):
         if isinstance(reading, Reading):
             for item in reading.items:
                 examples += item.examples
                 drops += item.drops
-            notes.append(_note(reading))
+            notes += [_note(reading), *(f"{reading.report.file}: {note}" for note in reading.report.notes)]
         else:
             notes.append(f"{reading.where}: left aside; {reading.what}.")
     if task.kind == "classify":
         examples = [replace(e, target=data.label_names.get(e.target, e.target)) for e in examples]
         notes += check_labels(f"{source}, answers", [(e.origin.row, e.target) for e in examples], task.labels)
     return len(examples) + len(drops), Sifted(examples, drops, notes)
+
+
+def _split_of(path: Path, split: str) -> str | None:
+    """Which split is read: always one of a data set on the Hub; of files, where they have splits or one was asked for."""
+    has_some = not path.exists() or has_splits(path)
+    return split if has_some or split != Data.model_fields["split"].default else None
 
 
 def _note(reading: Reading) -> str:

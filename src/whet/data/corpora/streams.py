@@ -12,7 +12,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,13 +50,17 @@ class Stream:
     records: Iterator[Record | Drop]
 
 
-def open_streams(path: Path) -> Iterator[Stream | Problem]:
-    """A Stream for each file under a path: the file itself, the members of a zip, the files of a folder by name.
+def open_streams(path: Path, files: Iterable[Path | Problem] | None = None) -> Iterator[Stream | Problem]:
+    """A Stream for each file under a path: the file itself, the members of a zip, the files of a folder by name (or those
+    `files` that are given).
 
     A Problem stands for each file that can be no corpus: empty, or of a kind that whet does not read. A Stream is read to its
     end, or left, before the next is taken.
     """
-    for file in corpus_files(path):
+    for file in corpus_files(path) if files is None else files:
+        if isinstance(file, Problem):
+            yield file
+            continue
         yield from _streams(path.name if file == path else file.relative_to(path).as_posix(), file)
 
 
