@@ -1,9 +1,10 @@
-"""The records that walk through the house: Task, Origin, Example, Prediction. Frozen, text only."""
+"""The records that walk through the house: Task, Origin, Template, Example, Prediction. Frozen, text only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -54,10 +55,53 @@ class Message(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Template:
+    """A named way to put an Example into words: texts with `{slots}`, which give its prompt and its completion.
+
+    Attributes:
+        name: unlike that of every other template of its set.
+        prompt: what is asked; `{answer}` is the target in this template's words, `{options}` the list of all answers.
+        completion: what is answered.
+        target: the field that holds the answer.
+        answers: label to what it is called here; empty where the target is written as it is.
+        is_inverted: it turns the task around: the answer is given, and something else is to be written.
+        between: what stands between prompt and completion; None: a blank behind a colon, else a line `Answer:`.
+        separator: what stands between worked examples and what is asked.
+        task: which of several tasks in one file it belongs to.
+        jinja: a promptsource template, `prompt ||| completion`, in the place of `prompt` and `completion`.
+        answer_choices: the answers that it chooses from, with `|||` between them; may be Jinja too.
+    """
+
+    name: str
+    prompt: str = ""
+    completion: str = "{answer}"
+    target: str = ""
+    answers: Mapping[str, str] = field(default_factory=dict)
+    is_inverted: bool = False
+    between: str | None = None
+    separator: str = "\n\n"
+    task: str = ""
+    jinja: str = ""
+    answer_choices: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON values, without those that are as they are unless something else is said."""
+        usual = Template("")
+        record = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {key: value for key, value in record.items() if value != getattr(usual, key)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Template:
+        """The Template that `to_json` wrote."""
+        return cls(**record)
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One labelled item. `inputs` maps column name to text in the recipe's order; `target` is the answer, empty for plain
     text, all of which is learned; `instruction` is its own, where it does not follow the task's; `history` is what was said
-    before it, where it answers a turn of a conversation; `references` are other answers that are as right as `target`."""
+    before it, where it answers a turn of a conversation; `references` are other answers that are as right as `target`; `template`
+    puts it into words, where that is not the plain one."""
 
     id: str
     inputs: Mapping[str, str]
@@ -67,6 +111,7 @@ class Example:
     instruction: str | None = None
     history: tuple[Message, ...] = ()
     references: tuple[str, ...] = ()
+    template: Template | None = None
 
     @property
     def text(self) -> str:
@@ -81,16 +126,19 @@ class Example:
             "id": self.id, "inputs": dict(self.inputs), "target": self.target, "group": self.group,
             "origin": self.origin.to_json(), "instruction": self.instruction,
         }  # fmt: skip
-        seldom = {"history": list(map(list, self.history)), "references": list(self.references)}
+        template = self.template.name if self.template else ""
+        seldom = {"history": list(map(list, self.history)), "references": list(self.references), "template": template}
         return {**record, **{key: value for key, value in seldom.items() if value}}
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Example:
-        """The Example that `to_json` wrote."""
+    def from_json(cls, record: Mapping[str, Any], templates: Mapping[str, Template] = MappingProxyType({})) -> Example:
+        """The Example that `to_json` wrote, with the template of the name that it wrote."""
         history = tuple(Message(*message) for message in record.get("history", ()))
         inputs, origin = dict(record["inputs"]), Origin(**record["origin"])
         references = tuple(record.get("references", ()))
-        return cls(**{**record, "inputs": inputs, "origin": origin, "history": history, "references": references})
+        template = templates[record["template"]] if "template" in record else None
+        made = {"inputs": inputs, "origin": origin, "history": history, "references": references, "template": template}
+        return cls(**{**record, **made})
 
 
 @dataclass(frozen=True, slots=True)

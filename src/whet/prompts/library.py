@@ -1,0 +1,67 @@
+"""Where template sets come from: whet's own, one for each kind of task, and files of three forms."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from whet.errors import DataError, Problem
+from whet.prompts import flan, promptsource, set_file
+from whet.prompts.sets import TemplateSet
+
+SUFFIX = ".toml"
+
+
+def builtin_names() -> list[str]:
+    """The names of whet's own sets."""
+    return sorted(file.name.removesuffix(SUFFIX) for file in _folder().iterdir() if file.name.endswith(SUFFIX))
+
+
+def open_set(source: str | Path, task: str = "") -> TemplateSet:
+    """The template set in a file (ours, promptsource's YAML or FLAN's Python, which is read and not run), or whet's own set.
+
+    Args:
+        source: a name in `whet template list`, or a path.
+        task: which task, of a file that holds several; left out: all of them.
+
+    Raises:
+        DataError: there is no such set, or the file does not hold what it should: everything that is wrong.
+
+    Example:
+        >>> open_set("nli").labels
+        ('entailment', 'neutral', 'contradiction')
+    """
+    file = Path(source)
+    if str(source) in builtin_names() and not file.is_file():
+        found = set_file.read((_folder() / f"{source}{SUFFIX}").read_text("utf-8"), str(source), str(source))
+    else:
+        text = _text(file, str(source))
+        if file.suffix in (".yaml", ".yml"):
+            found = promptsource.read(text, file.name)
+        elif file.suffix == ".py":
+            found = flan.read(text, file.name)
+        elif file.suffix == SUFFIX:
+            found = set_file.read(text, file.stem, file.name)
+        else:
+            do = "Name a .toml file of our own, promptsource's templates.yaml, or FLAN's templates.py"
+            raise DataError(Problem(file.name, f"whet reads no templates from {file.suffix or 'files without a suffix'}", do))
+    return found.of_task(task) if task else found
+
+
+def _text(file: Path, source: str) -> str:
+    try:
+        return file.read_text("utf-8-sig")
+    except FileNotFoundError:
+        near = difflib.get_close_matches(source, builtin_names(), 1)
+        do = f"Did you mean {near[0]!r}?" if near else "Name a file, or one of the sets in `whet template list`"
+        raise DataError(Problem(source, "there is no such template set", do)) from None
+    except IsADirectoryError:
+        raise DataError(Problem(source, "this is a folder, not a file", "Name the file in it")) from None
+    except UnicodeDecodeError as error:
+        raise DataError(Problem(source, f"it is not UTF-8 text (byte {error.start})", "Save it as UTF-8")) from None
+
+
+def _folder() -> Traversable:
+    return resources.files("whet.prompts") / "sets"
