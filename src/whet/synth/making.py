@@ -23,7 +23,7 @@ from whet.synth.pool import Pool
 from whet.synth.request import Answer, Reply, Request
 from whet.synth.stock import Stock
 
-WAVE_PER_SLOT = 4  # requests in a wave for each that may be under way: the end of a wave leaves slots idle
+WAVE_PER_SLOT = 4  # requests in a wave for each that may be under way
 SMALLEST_WAVE = 4
 UNREADABLE = {"refused": "refusal", "filtered": "filtered", "empty": "empty"}  # outcome to the reason that is counted
 LONGEST_ANSWER = 32_768  # tokens; an answer that was cut gets twice the room once, up to this
@@ -108,7 +108,8 @@ class Making:
             self._check_request(candidate, check, key, self.stock.asked + n)
             for n, (candidate, check, key) in enumerate(self._waiting)
         ]
-        room = WAVE_PER_SLOT * self.desk.synth.concurrency
+        # While rows come, a wave leaves its slots idle at its end only; once they fail to, no more is risked than is under way.
+        room = self.desk.synth.concurrency * (WAVE_PER_SLOT if self._barren <= SMALLEST_WAVE else 1)
         until_pilot = self.desk.synth.pilot_rows - len(self.stock.rows)
         if until_pilot > 0:
             room = max(SMALLEST_WAVE, math.ceil(until_pilot / self.desk.synth.rows_per_request))

@@ -1,9 +1,9 @@
 """Is a text new? ROUGE-L against every text before it, exactly as Self-Instruct decides, without comparing with every one.
 
 ROUGE-L F1 of two texts of a and b tokens with a longest common subsequence of c tokens is 2c / (a + b), and c is at most the
-number of tokens that they share. So F1 above t needs more than t (a + b) / 2 shared tokens, which has two consequences: b lies
-between ta / (2 - t) and a (2 - t) / t, and the texts share some of the rarest tokens of the new one. An inverted index gives
-those few; only they are compared. Nothing is missed and nothing is hashed.
+number of tokens that they share. So F1 above t needs more than t (a + b) / 2 shared tokens. An inverted index counts how many
+of its rarest tokens the new text shares with each text before it; only the few that can have enough are compared. Nothing is
+missed and nothing is hashed. (Jaccard similarity of t needs t (a + b) / (1 + t) shared grams, and is found the same way.)
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from __future__ import annotations
 import math
 import re
 from array import array
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
-from numpy.typing import NDArray
 from rapidfuzz.distance import LCSseq
 
 from whet.data.near import GRAM, normal_form
 
-SHARED = 3  # of the rarest tokens that a likely text must share; more means a longer list to look up and fewer to compare
-Ints = NDArray[np.int64]
+LOOKED_UP = 0.5  # list entries that are counted for each kept text: more cost time themselves, fewer leave more to compare
 _GAPS = re.compile(r"[^a-z0-9]+")
 
 
@@ -93,9 +93,7 @@ class Novelty:
         size, best = len(tokens), None
         if not size or self.threshold >= 1:
             return None
-        low, high = size * self.threshold / (2 - self.threshold), size * (2 - self.threshold) / max(self.threshold, 1e-9)
-        fewest = _above(self.threshold * (size + low) / 2)  # every likely text shares at least so many
-        for place in self._index.likely(_counted(tokens), fewest, low - 1e-9, high + 1e-9):
+        for place in self._index.likely(_counted(tokens), self.threshold / 2):
             if place in apart_from:
                 continue
             other = self._texts[place]
@@ -142,9 +140,7 @@ class NearTwins:
         unknown = iter(range(len(self._ids), 2**62))
         mine = {self._ids[gram] if gram in self._ids else next(unknown) for gram in _grams(text)}
         best, size, t = None, len(mine), self.threshold
-        fewest = math.ceil(t * size - 1e-9)  # J >= t shares at least t * size of them
-        likely = self._index.likely(((gram, 0) for gram in mine), max(1, fewest), t * size - 1e-9, size / t + 1e-9)
-        for place in likely:
+        for place in self._index.likely(((gram, 0) for gram in mine), t / (1 + t)):
             other = self._grams[place]
             shared = len(mine & other)
             score = shared / (size + len(other) - shared)
@@ -179,26 +175,26 @@ class _Index:
         for item in items:
             self._holders.setdefault(item, array("l")).append(place)
 
-    def likely(self, items: Iterable[tuple[int, int]], fewest: int, low: float, high: float) -> Sequence[int]:
-        """Places, ascending, of every text of low to high items that shares `fewest` items or more, and of some others."""
+    def likely(self, items: Iterable[tuple[int, int]], share: float) -> Sequence[int]:
+        """Places, ascending, of every text that shares `share` of all items of both, and of a few others.
+
+        A text that shares s of the L items of the new one shares at least s - (L - m) of any m of them. The m rarest are looked
+        up: at least so many that this says something, and more while their lists are short.
+        """
         nothing: array[int] = array("l")
         lists = sorted((self._holders.get(item, nothing) for item in items), key=len)
-        # A text that shares `fewest` of n items misses n - fewest at most, so it shares k of any n - fewest + k.
-        wanted = min(SHARED, fewest)
-        if len(lists) < fewest:
-            return ()
-        looked_up = [np.frombuffer(held, dtype=np.int64) for held in lists[: len(lists) - fewest + wanted] if held]
-        found = np.concatenate([np.zeros(0, dtype=np.int64), *looked_up])
-        del looked_up  # an array that lends its memory cannot grow
-        if len(found) < wanted:
-            return ()
-        found.sort()
-        # The wanted-th time that a place stands there is wanted - 1 places behind its first.
-        places: Ints = found[wanted - 1 :][found[wanted - 1 :] == found[: len(found) - wanted + 1]]
-        if len(places) > 1:
-            places = places[np.concatenate(([True], places[1:] != places[:-1]))]
+        size = len(lists)
+        fewest = math.ceil(share * size / (1 - share) - 1e-9)  # of the shortest text that could be like it
+        reach = list(accumulate(map(len, lists)))
+        looked_up = max(size - fewest + 1, bisect_right(reach, LOOKED_UP * len(self._sizes)))
+        rarest = [np.frombuffer(held, dtype=np.int64) for held in lists[:looked_up] if held]
+        hits = np.bincount(np.concatenate(rarest)) if rarest else np.zeros(0, dtype=np.int64)
+        del rarest  # an array that lends its memory cannot grow
+        others = size - looked_up
+        places = np.flatnonzero(hits >= max(1, fewest - others))
         sizes = np.frombuffer(self._sizes, dtype=np.int64)[places]
-        chosen: list[int] = places[(sizes >= low) & (sizes <= high)].tolist()
+        needed = share * (size + sizes) - 1e-9
+        chosen: list[int] = places[(hits[places] + others >= needed) & (sizes >= needed) & (size >= needed)].tolist()
         del sizes
         return chosen
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,6 +48,17 @@ def summary(found: Mapping[str, Any]) -> Group:
     return Group(*parts)
 
 
+def money(sum_: float) -> str:
+    """A sum in the recipe's currency: two decimals, or two figures of what is less than one.
+
+    Example:
+        >>> money(1234.5), money(0.0000123)
+        ('1,234.50', '0.000012')
+    """
+    decimals = 2 if sum_ >= 1 or sum_ == 0 else 1 - math.floor(math.log10(sum_))
+    return f"{sum_:,.{decimals}f}"
+
+
 def _figures(found: Mapping[str, Any]) -> Table:
     """Yield, requests, tokens, money, time."""
     table, requests, tokens = Table(box=None, pad_edge=False, show_header=False), found["requests"], found["tokens"]
@@ -61,15 +73,15 @@ def _figures(found: Mapping[str, Any]) -> Table:
         table.add_row("  parked", f"{count:,}: {reason}")
     table.add_row("tokens", f"{tokens['in']:,} in, {tokens['out']:,} out")
     if found["cost"] is not None:
-        per_row = f", {found['cost_per_row']:.5f} a row" if found["cost_per_row"] is not None else ""
-        table.add_row("cost", f"{found['cost']:.4f}{per_row}")
+        per_row = f", {money(found['cost_per_row'])} a row" if found["cost_per_row"] is not None else ""
+        table.add_row("cost", f"{money(found['cost'])}{per_row}")
     table.add_row("time", f"{found['seconds'] / 60:.1f} min")
     return table
 
 
 def forecast(found: Mapping[str, Any]) -> Text:
     """What all the wanted rows will take, in a sentence."""
-    cost = f", cost {found['cost']:.2f}" if found["cost"] is not None else ""
+    cost = f", cost {money(found['cost'])}" if found["cost"] is not None else ""
     return Text(
         f"At this rate {found['rows_wanted']:,} rows take about {found['requests']:,} requests, {found['tokens_in']:,} tokens "
         f"in and {found['tokens_out']:,} out{cost}, {found['minutes']:.1f} minutes in all (from {found['rows_made']:,} rows)."
@@ -78,7 +90,7 @@ def forecast(found: Mapping[str, Any]) -> Text:
 
 def ahead(found: Mapping[str, Any]) -> Group:
     """What is known before anything is sent."""
-    cost = f", cost at most {found['cost_at_most']:.2f}" if found["cost_at_most"] is not None else ""
+    cost = f", cost at most {money(found['cost_at_most'])}" if found["cost_at_most"] is not None else ""
     most = Text(
         f"{found['rows']:,} of {found['rows_wanted']:,} rows are there. The rest is about {found['requests']:,} requests of "
         f"{found['rows_per_request']} rows each: at most {found['tokens_at_most']:,} tokens{cost}. Nothing was sent."
