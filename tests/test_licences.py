@@ -158,7 +158,7 @@ def test_the_most_restrictive_terms_are_said_with_the_rows_that_they_come_from()
              *rows("wiki", 3, "CC BY-SA 3.0", "SomeLM"), *rows("mine.csv", 7)]  # fmt: skip
     terms = terms_of(Tally(mixed))
     assert terms.sentence == (
-        "No commercial use (CC-BY-NC-4.0, 5,000 rows); its authors are named; 7 rows state no licence. What is made of it is "
+        "No commercial use (CC-BY-NC-4.0: 5,000 rows); its authors are named; 7 rows state no licence. What is made of it is "
         "passed on under the same terms only (CC-BY-SA-3.0). 5,000 rows were written by text-davinci-003: output may not be "
         "used to develop models that compete with OpenAI (terms of OpenAI, 2023). 3 rows were written by SomeLM, whose terms "
         "are not known. Who wrote 7 rows is not stated."
@@ -178,7 +178,7 @@ def test_other_mixes_in_words() -> None:
     clash = terms_of(Tally([*rows("a", 1, "GPL-3.0", "people"), *rows("b", 2, "CC BY-SA 4.0", "people")]))
     assert "(CC-BY-SA-4.0, GPL-3.0), and no two of these can be met at once: it may not be passed on as one." in clash.sentence
     fixed = terms_of(Tally(rows("a", 2, "CC BY-NC-ND 4.0", "people")))
-    assert "what is made of it is not passed on (CC-BY-NC-ND-4.0, 2 rows)" in fixed.sentence
+    assert "what is made of it is not passed on (CC-BY-NC-ND-4.0: 2 rows)" in fixed.sentence
 
 
 def test_commercial_use_refuses_by_source_and_names_the_first_rows() -> None:
@@ -245,7 +245,7 @@ def test_a_recipe_for_commercial_use_lists_what_forbids_it(tmp_path: Path, capsy
     assert "table.csv, rows 5, 9, 13 and 7 more: no licence is stated" in said
     assert said.count("whet: error:") == 3
     assert main(["check", write_recipe(tmp_path, **columns)]) == 0
-    assert "• Terms: No commercial use (CC-BY-NC-4.0, 10 rows)" in " ".join(capsys.readouterr().out.split())
+    assert "• Terms: No commercial use (CC-BY-NC-4.0: 10 rows)" in " ".join(capsys.readouterr().out.split())
 
 
 def test_rows_of_ones_own_may_be_used_commercially_once_that_is_said(

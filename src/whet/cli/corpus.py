@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
+from functools import partial
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
 
 from whet.cli.progress import console, showing
+from whet.errors import DataError, Problem
+from whet.run import command_line
 from whet.views import corpora as views
+
+if TYPE_CHECKING:
+    from whet.data.corpora.reading import Source, Survey
 
 
 def list(args: Namespace) -> int:
@@ -31,17 +40,61 @@ def info(args: Namespace) -> int:
 
 def read(args: Namespace) -> int:
     """Reads corpora and says what became of every record; 1 where a file lost more of them than it may."""
+    from whet.data.corpora import export as exporting
+    from whet.data.corpora.reading import survey
+
+    sources = _sources(args)
+    with showing() as progress:
+        if not args.output:
+            readings = chain.from_iterable(source.read() for source in sources)
+            done = survey(readings, lambda item: None, progress)
+        else:
+            with exporting.open_export(args.output, args.form) as export:
+                done, parts = exporting.read_out(sources, export, progress)
+            export.write_card("Read, and written in one form; nothing was drawn.", command_line(), parts, done.reports)
+    found = done.to_json()
+    drawn = [views.reading_table(found["files"], found["left_aside"])]
+    if args.output:
+        found |= {"written": export.to_json()}
+        drawn.append(views.written(found["written"]))
+    _tell(args, found, Group(*drawn))
+    return _say_lost(done, args.max_lost)
+
+
+def mix(args: Namespace) -> int:
+    """Draws from corpora into one data set; 1 where a file lost more of its records than it may."""
+    from whet.data.corpora import blend
+    from whet.data.corpora import export as exporting
+    from whet.data.corpora.shares import Mixing, parse_shares
+
+    if not args.output:
+        raise DataError(Problem("whet corpus mix", "it has no place to write to", "Name one, as in -o mix.parquet"))
+    mixing = Mixing(args.cap, args.temperature, parse_shares(args.shares), args.rows, args.seed)
+    with showing() as progress, exporting.open_export(args.output, args.form) as export:
+        done, parts = blend.mix(_sources(args), mixing, export, args.use, progress)
+    export.write_card(f"Mixed {mixing.describe()}.", command_line(), parts, done.reports)
+    records = [part.to_json() for part in parts]
+    found = {"sources": records, "seed": mixing.seed, "written": export.to_json(), "reasons": done.to_json()["reasons"]}
+    _tell(args, found, Group(views.parts_table(records), views.written(found["written"])))
+    return _say_lost(done, args.max_lost)
+
+
+def _sources(args: Namespace) -> builtins.list[Source]:
+    """The sources that were named, each with the way to read it."""
     from whet.data.corpora.format import Options
-    from whet.data.corpora.reading import read_corpus, survey
+    from whet.data.corpora.reading import Source, read_corpus
+    from whet.data.corpora.sources import parse_sources
+    from whet.data.provenance import Stated
 
     options = Options(paths=args.paths, languages=tuple(args.languages), unreviewed=args.unreviewed)
-    readings = chain.from_iterable(read_corpus(source, format=args.format, options=options) for source in args.sources)
-    with showing() as progress:
-        done = survey(readings, lambda item: None, progress)
-    found = done.to_json()
-    _tell(args, found, views.reading_table(found["files"], found["left_aside"]))
-    for report in (lossy := done.lossy(args.max_lost)):
-        lost = f"{report.lost:.1%} of its records gave no example, and --max-lost is {args.max_lost:.1%}"
+    asked = {"format": args.format, "options": options, "stated": Stated(args.licence, args.maker), "split": args.split}
+    return [Source(named.name, partial(read_corpus, named, **asked)) for named in parse_sources(args.sources)]
+
+
+def _say_lost(done: Survey, most: float) -> int:
+    """The exit code: 1 where a file lost more than this share of its records, which is said."""
+    for report in (lossy := done.lossy(most)):
+        lost = f"{report.lost:.1%} of its records gave no example, and --max-lost is {most:.1%}"
         console(sys.stderr).print(f"{report.file}: {lost}", markup=False)
     return 1 if lossy else 0
 

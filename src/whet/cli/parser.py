@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,17 @@ def build_parser() -> argparse.ArgumentParser:
     below = _group(verbs, "corpus", "public instruction corpora: what there is, what is in a file, and its examples")
     below("list", "list the corpora that are known, with their size and licence", _json)
     below("info", "say all that is known of one corpus", _corpus, _json)
-    below("read", "read corpora and say what became of every record", _sources, _format, _tree_options, _max_lost, _json)
+    below("read", "read corpora and say what became of every record; write them in another form",
+          _sources, _format, _tree_options, _split_of_tasks, _stated, _written, _max_lost, _json)  # fmt: skip
+    below("mix", "draw rows from several corpora into one data set, shuffled",
+          _sources, _mixed, _use, _format, _tree_options, _split_of_tasks, _stated, _written, _max_lost, _json)  # fmt: skip
+    below = _group(verbs, "template", "template sets: what there is, what they make of a row, what is wrong with them")
+    below("list", "list whet's own template sets, or the templates of one", _optional_set, _task, _json)
+    below("render", "render a row with one template, or with all of a set",
+          _template_file, _template, _row, _shown, _no_options, _seed, _task, _json)  # fmt: skip
+    below("lint", "say what is wrong with a template set; exit code 1 if something is", _template_file, _rows, _task, _json)
+    below("import", "write templates of promptsource or FLAN as a file of our own",
+          _template_file, _toml_file, _labels, _task, _force, _json)  # fmt: skip
     return parser
 
 
@@ -68,7 +79,8 @@ def _adder(verbs: Any, module: str) -> Callable[..., None]:
         sub = verbs.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".")
         for add in arguments:
             add(sub)
-        sub.set_defaults(verb=lambda args: getattr(import_module(f"whet.cli.{module}"), name)(args))
+        function = f"{name}_" if iskeyword(name) else name
+        sub.set_defaults(verb=lambda args: getattr(import_module(f"whet.cli.{module}"), function)(args))
 
     return verb
 
@@ -147,7 +159,10 @@ def _corpus(p: argparse.ArgumentParser) -> None:
 
 
 def _sources(p: argparse.ArgumentParser) -> None:
-    help_ = "a file, a zip or a folder (gzip and zstd are unpacked on the way); a name in `whet corpus list`; or a Hub id"
+    help_ = (
+        "a file, a zip or a folder (gzip and zstd are unpacked on the way); a name in `whet corpus list`; or a Hub id. "
+        "alpaca=FILE: the file is a copy of that corpus, and has its licence"
+    )
     p.add_argument("sources", nargs="+", metavar="FILE", help=help_)
 
 
@@ -162,6 +177,38 @@ def _tree_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--language", action="append", default=[], metavar="CODE", dest="languages", help=help_)
     help_ = "read OpenAssistant's messages that reviewers refused or that were deleted, too"
     p.add_argument("--unreviewed", action="store_true", help=help_)
+
+
+def _split_of_tasks(p: argparse.ArgumentParser) -> None:
+    help_ = "of a data set on the Hub its split (default: train); of Super-NaturalInstructions the tasks of one (default: all)"
+    p.add_argument("--split", metavar="NAME", help=help_)
+
+
+def _stated(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--licence", metavar="NAME", help="the licence of rows that state none, as in CC-BY-4.0")
+    p.add_argument("--maker", metavar="NAME", help="who wrote rows that do not say it: people, rules, or the language model")
+
+
+def _written(p: argparse.ArgumentParser) -> None:
+    help_ = "write the examples, and a card: a .jsonl, .jsonl.gz, .jsonl.zst or .parquet file, or a folder for the Hub"
+    p.add_argument("-o", "--output", type=Path, metavar="OUT", help=help_)
+    p.add_argument("--as", choices=("messages", "alpaca", "prompt-completion"), default="messages", dest="form",
+                   help="the form of what is written (default: messages)")  # fmt: skip
+
+
+def _mixed(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--cap", type=int, metavar="N", help="a source counts as no larger than N examples")
+    p.add_argument("--temperature", type=float, default=1.0, metavar="T",
+                   help="sizes count to the power of 1/T: 1 is in proportion (the default), larger is more equal")  # fmt: skip
+    p.add_argument("--share", action="append", default=[], metavar="NAME=X", dest="shares",
+                   help="the share of a source, by its name (NAME=FILE); for each, instead of cap and temperature")  # fmt: skip
+    p.add_argument("--rows", type=int, metavar="N", help="rows in all (default: as many as there can be without one twice)")
+    p.add_argument("--seed", type=int, default=7, metavar="N", help="decides what is drawn, and the order (default: 7)")
+
+
+def _use(p: argparse.ArgumentParser) -> None:
+    help_ = "commercial: refuse rows that do not allow it, by their licence or by the terms of the model that wrote them"
+    p.add_argument("--use", choices=("research", "commercial"), default="research", help=help_)
 
 
 def _max_lost(p: argparse.ArgumentParser) -> None:
@@ -190,7 +237,7 @@ def _from(p: argparse.ArgumentParser) -> None:
 
 
 def _force(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--force", action="store_true", help="write over a recipe of that name")
+    p.add_argument("--force", action="store_true", help="write over a file of that name")
 
 
 def _number(p: argparse.ArgumentParser) -> None:
@@ -224,3 +271,50 @@ def _folder(p: argparse.ArgumentParser) -> None:
 def _dtype(p: argparse.ArgumentParser) -> None:
     help_ = "precision of the weights (default: float32)"
     p.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help=help_)
+
+
+def _optional_set(p: argparse.ArgumentParser) -> None:
+    p.add_argument("set", nargs="?", metavar="SET", help="one of them, or a file of templates; left out: the list of all")
+
+
+def _template_file(p: argparse.ArgumentParser) -> None:
+    help_ = "a set in `whet template list`, a .toml file of our own, promptsource's templates.yaml or FLAN's templates.py"
+    p.add_argument("file", metavar="FILE", help=help_)
+
+
+def _task(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--task", default="", metavar="NAME", help="of a file that holds several tasks (FLAN's), this one only")
+
+
+def _template(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--template", metavar="NAME", help="this template only")
+
+
+def _row(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--row", required=True, metavar="JSON", help="the fields of the row, as a JSON object")
+
+
+def _shown(p: argparse.ArgumentParser) -> None:
+    help_ = "a worked example that is shown first (few-shot), as a JSON object; may be given again"
+    p.add_argument("--shown", action="append", default=[], metavar="JSON", help=help_)
+
+
+def _no_options(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--no-options", action="store_true", help="leave the Options clause out")
+
+
+def _seed(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--seed", type=int, default=0, metavar="N", help="of what is random in a Jinja template (default: 0)")
+
+
+def _rows(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--rows", type=Path, metavar="TABLE", help="a table whose rows are rendered; what comes out is looked at too")
+
+
+def _toml_file(p: argparse.ArgumentParser) -> None:
+    p.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="the .toml file that is written")
+
+
+def _labels(p: argparse.ArgumentParser) -> None:
+    help_ = "what the labels are called, in the order of the answers, with commas between (default: 0,1,...)"
+    p.add_argument("--labels", metavar="A,B", help=help_)

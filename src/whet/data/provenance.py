@@ -79,6 +79,12 @@ class Tally:
             insort(first, origin.row)
             del first[FIRST_ROWS:]
 
+    def merge(self, other: Tally) -> None:
+        """Counts all rows that another Tally has counted."""
+        self.rows.update(other.rows)
+        for kind, first in other.first.items():
+            self.first[kind] = sorted([*self.first.get(kind, ()), *first])[:FIRST_ROWS]
+
     def refused(self, use: Use) -> list[Problem]:
         """A Problem for each source and kind of row that does not allow this use, with how many and the first of them."""
         if use != "commercial":
@@ -170,7 +176,7 @@ class MixTerms:
     def _because(self, field: str, value: bool | None) -> str:
         """The licences that make a term what it is, with their rows."""
         blamed = {name: rows for name, rows in self.licences.items() if getattr(read_licence(name), field) is value}
-        return _listed([f"{name}, {rows:,} rows" for name, rows in blamed.items()])
+        return _listed([f"{name}: {rows:,} rows" for name, rows in blamed.items()])
 
 
 def terms_of(tally: Tally) -> MixTerms:

@@ -78,6 +78,25 @@ def reading_table(files: Sequence[Record], left_aside: Sequence[Record]) -> Grou
     return Group(*parts)
 
 
+def parts_table(parts: Sequence[Record]) -> Table:
+    """What of each source is in a mix, and under which terms."""
+    drawn = _table(("source", "left"), ("examples", "right"), ("drawn", "right"), ("share", "right"), ("licence", "left"),
+                   ("made by", "left"))  # fmt: skip
+    total = sum(part["rows"] for part in parts)
+    for part in parts:
+        drawn.add_row(
+            Text(part["source"], overflow="fold"), f"{part['examples']:,}", f"{part['rows']:,}", f"{part['rows'] / total:.1%}",
+            Text(", ".join(part["licences"])), Text(", ".join(part["makers"])),
+        )  # fmt: skip
+    return drawn
+
+
+def written(export: Record) -> Group:
+    """What was written, where, and under which terms it stands."""
+    places = f"{export['rows']:,} examples written to {export['data']}, the card to {export['card']}."
+    return Group(Text(), Text(places), Text(export["terms"]["sentence"], "dim"))
+
+
 def _reasons(file: Record) -> Group:
     """Why records of a file were repaired or skipped: each reason with its count, and the first rows that it befell."""
     lines = [Text(file["file"], "bold"), *(Text(f"  {note}", "yellow") for note in file["notes"])]

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from whet.data.corpora.format import Format, Item, Record, Unusable, as_object, each, has, share, text
+from whet.data.corpora.forms import is_ours, restoring
 from whet.data.corpora.task_rows import Asked, to_example
 from whet.data.examples import EMPTY_TARGET
 
@@ -22,6 +23,8 @@ _TASK_PART = re.compile(r"\n\s*(?:\d+\s*\.\s*)?(Input|Output):[ \t]*\n?")
 def _item(record: Record) -> Item:
     value = as_object(record.value)
     read, written = text(value, "input", ""), text(value, "output")
+    if is_ours(value):
+        return Item(record.origin, (to_example(record, Asked(text(value, "instruction"), read), written),))
     repairs = []
     if _is_no_input(read):
         repairs.append(record.drop(NO_INPUT_MARK, f"its input is {read!r}, which says that it has none"))
@@ -74,7 +77,7 @@ ALPACA = Format(
     title="Alpaca rows",
     fields=("instruction", "input", "output"),
     sniff=lambda values: share(values, has("instruction", "output", without=("history", "instances"))),
-    read=each(_item),
+    read=each(restoring(_item)),
 )
 EVOL = Format(
     name="evol-instruct",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from whet.data.corpora.format import BAD_FIELD, Format, Item, Record, Unusable, as_object, each, share, text
+from whet.data.corpora.forms import restoring
 from whet.data.corpora.turns import role_of, to_item
 from whet.example import Message
 
@@ -51,5 +52,5 @@ MESSAGES = Format(
     title="OpenAI / ChatML messages",
     fields=("messages",),
     sniff=lambda values: share(values, _is_messages),
-    read=each(_item),
+    read=each(restoring(_item)),
 )

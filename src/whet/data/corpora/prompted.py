@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from whet.data.corpora.format import BAD_FIELD, WRONG_CHOICE, Format, Item, Record, Unusable, as_object, each, has, share, text
+from whet.data.corpora.forms import is_ours, restoring
 from whet.data.corpora.task_rows import Asked, to_example
 from whet.data.corpora.turns import role_of, to_item
 from whet.example import Message
@@ -26,7 +27,7 @@ def _pair(record: Record) -> Item:
     if isinstance(value.get("prompt"), list):
         return _conversation(record)
     asked, answer = text(value, "prompt"), text(value, "completion")
-    if answer.endswith(_END):  # a dump in the form of OpenAI's fine-tuning, with its mark and its space
+    if answer.endswith(_END) and not is_ours(value):  # a dump in the form of OpenAI's fine-tuning, with its mark and its space
         asked, answer = asked.strip(), answer.removesuffix(_END).strip()
     return Item(record.origin, (to_example(record, Asked(asked), answer),))
 
@@ -57,5 +58,5 @@ PROMPT_COMPLETION = Format(
     title="Prompt and completion (T0's dumps, TRL)",
     fields=("prompt", "completion"),
     sniff=lambda values: share(values, has("prompt", "completion", without=("instruction",))),
-    read=each(_pair),
+    read=each(restoring(_pair)),
 )

@@ -94,6 +94,14 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """A source by its name, and how to read it: from the start whenever it is called."""
+
+    name: str
+    read: Callable[[], Iterable[Reading | Problem]]
+
+
+@dataclass(frozen=True, slots=True)
 class Survey:
     """What became of all the files that were read, and which files are no corpus."""
 
@@ -134,7 +142,7 @@ def survey(readings: Iterable[Reading | Problem], take: Callable[[Item], None], 
 
 
 def read_corpus(
-    source: str | Path,
+    source: str | Path | Named,
     *,
     format: str | None = None,
     options: Options = DEFAULT_OPTIONS,
@@ -169,7 +177,7 @@ def read_corpus(
         (2, {'bad_row': 1})
     """
     forced = find_format(format) if format is not None else None
-    named = parse_source(source)
+    named = source if isinstance(source, Named) else parse_source(source)
     asked = _Asked(forced, options, state(named, stated))
     problems, found = [], 0
     for stream in _streams(named, split):
@@ -181,7 +189,7 @@ def read_corpus(
         if isinstance(opened, Reading) or Path(named.place).is_dir():
             yield opened
     if not found:
-        raise DataError(*problems[:10] or [Problem(str(source), "there is no file in this folder", "Check the path")])
+        raise DataError(*problems[:10] or [Problem(named.place, "there is no file in this folder", "Check the path")])
 
 
 class _Asked(NamedTuple):
@@ -194,7 +202,7 @@ class _Asked(NamedTuple):
 
 def _streams(named: Named, split: str | None) -> Iterator[Stream | Problem]:
     """The streams of a source, wherever it is; a file of that name comes before a corpus of that name."""
-    place, corpus = named
+    place, corpus = named.place, named.corpus
     path = Path(place)
     if path.exists():
         yield from open_streams(path, None if split is None else split_files(path, split))

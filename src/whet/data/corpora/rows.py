@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,13 @@ def read_rows_of(source: str, data: Data, task: Task) -> tuple[int, Sifted]:
         DataError: it cannot be read, or answers of a `classify` task are no labels.
     """
     examples: list[Example] = []
+    times: Counter[str] = Counter()
+
+    def named(example: Example) -> Example:
+        """Two files that whet wrote may hold the same example, under the same id."""
+        times[example.id] += 1
+        return example if times[example.id] == 1 else replace(example, id=f"{example.id}~{times[example.id]}")
+
     drops: list[Drop] = []
     notes: list[str] = []
     format_ = None if data.format == AUTO else data.format
@@ -35,7 +43,7 @@ def read_rows_of(source: str, data: Data, task: Task) -> tuple[int, Sifted]:
     for reading in read_corpus(source, format=format_, stated=stated, split=split):
         if isinstance(reading, Reading):
             for item in reading.items:
-                examples += item.examples
+                examples += map(named, item.examples)
                 drops += item.drops
             notes += [_note(reading), *(f"{reading.report.file}: {note}" for note in reading.report.notes)]
         else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,29 +15,42 @@ from whet.errors import DataError, Problem
 CARD = "README.md"
 CARD_BYTES = 2**16
 SPLITS = "splits"  # of Super-NaturalInstructions: splits/default/train_tasks.txt names files of tasks/
+_NAME = re.compile(r"[\w.-]+")
 _OTHER = "other"  # the Hub's word for a licence that it has no name for
 
 
 class Named(NamedTuple):
-    """A source, and the corpus of the catalogue that it is a copy of, where that is said."""
+    """A source: what it is called, where it is, and the corpus of the catalogue that it is (a copy of), where that is said."""
 
+    name: str
     place: str
     corpus: Corpus | None
 
 
 def parse_source(source: str | Path) -> Named:
-    """The source in `alpaca=some/file.json` and the corpus that it is a copy of; of other texts: themselves.
+    """The source in `FILE` or `NAME=FILE`. A name out of the catalogue says that the file is a copy of that corpus.
 
     Example:
-        >>> parse_source("lima=train.jsonl").place, parse_source("a=b.jsonl")
-        ('train.jsonl', Named(place='a=b.jsonl', corpus=None))
+        >>> parse_source("lima=train.jsonl").corpus.title, parse_source("mine=chats.jsonl.gz").name
+        ('LIMA', 'mine')
+        >>> parse_source("data/chats.jsonl.gz").name, parse_source("somebody/talks").name
+        ('chats', 'talks')
     """
     text = str(source)
     name, sign, place = text.partition("=")
     by_name = {corpus.name: corpus for corpus in corpora()}
-    if sign and name in by_name and not Path(text).exists():
-        return Named(place, by_name[name])
-    return Named(text, None if Path(text).exists() else by_name.get(text))
+    if sign and place and _NAME.fullmatch(name) and not Path(text).exists():
+        return Named(name, place, by_name.get(name))
+    return Named(Path(text).resolve().name.partition(".")[0] or text, text, None if Path(text).exists() else by_name.get(text))
+
+
+def parse_sources(sources: Sequence[str | Path]) -> list[Named]:
+    """The same of several, each by a name of its own: of two that are called alike, the second gets a number."""
+    found: list[Named] = []
+    for named in map(parse_source, sources):
+        alike = sum(re.fullmatch(rf"{re.escape(named.name)}(-\d+)?", other.name) is not None for other in found)
+        found.append(named._replace(name=f"{named.name}-{alike + 1}") if alike else named)
+    return found
 
 
 def state(named: Named, given: Stated) -> Stated:
