@@ -103,3 +103,14 @@ def test_the_record_is_the_mean_and_the_statistics_are_its_parts() -> None:
 def test_one_answer_per_target(targets: list[str], answers: list[str]) -> None:
     with pytest.raises(DataError, match=f"{len(answers)} answers to {len(targets)} targets"):
         measure_generation(targets, answers)
+
+
+def test_of_several_right_answers_the_nearest_counts() -> None:
+    wanted = [("40 homes", "forty homes"), ["yes"], ("a b", "c d e")]
+    answers = ["forty homes", "no", "c d"]
+    scores = score_answers(wanted, answers)
+    assert scores["exact_match"].tolist() == [1.0, 0.0, 0.0]
+    assert scores["rouge_l"].tolist() == [1.0, 0.0, rouge_l("c d e", "c d")]
+    first = score_answers([one[0] for one in wanted], answers)
+    assert all((scores[name] >= first[name]).all() for name in scores)
+    assert measure_generation(wanted, answers).exact_match == pytest.approx(1 / 3)

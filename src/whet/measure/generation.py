@@ -15,6 +15,7 @@ from whet.errors import DataError, Problem
 from whet.measure.inputs import FloatArray
 from whet.measure.intervals import Statistic
 
+Wanted = str | Sequence[str]  # an answer, or several that are equally right
 _TOKEN = re.compile(r"[^\W_]+")
 
 
@@ -32,8 +33,8 @@ class GenerationMetrics:
         return asdict(self)
 
 
-def measure_generation(targets: Sequence[str], answers: Sequence[str]) -> GenerationMetrics:
-    """The metrics of these answers against these targets.
+def measure_generation(targets: Sequence[Wanted], answers: Sequence[str]) -> GenerationMetrics:
+    """The metrics of these answers against these targets; where a target is several, against the nearest, metric by metric.
 
     Raises:
         DataError: if there are none, or not one answer per target.
@@ -42,7 +43,7 @@ def measure_generation(targets: Sequence[str], answers: Sequence[str]) -> Genera
     return GenerationMetrics(len(targets), **{name: float(values.mean()) for name, values in scores.items()})
 
 
-def generation_statistics(targets: Sequence[str], answers: Sequence[str]) -> dict[str, Statistic]:
+def generation_statistics(targets: Sequence[Wanted], answers: Sequence[str]) -> dict[str, Statistic]:
     """The metrics as functions of rows, for `intervals.bootstrap`."""
 
     def mean_of(values: FloatArray) -> Statistic:
@@ -51,14 +52,20 @@ def generation_statistics(targets: Sequence[str], answers: Sequence[str]) -> dic
     return {name: mean_of(values) for name, values in score_answers(targets, answers).items()}
 
 
-def score_answers(targets: Sequence[str], answers: Sequence[str]) -> dict[str, FloatArray]:
-    """Exact match, token F1 and ROUGE-L of each answer, (N,) each."""
+def score_answers(targets: Sequence[Wanted], answers: Sequence[str]) -> dict[str, FloatArray]:
+    """Exact match, token F1 and ROUGE-L of each answer, (N,) each.
+
+    Source: of several references the best counts, as in Rajpurkar et al. 2016 (SQuAD), section 6.
+    """
     if len(targets) != len(answers) or not targets:
         what = f"{len(answers)} answers to {len(targets)} targets"
         raise DataError(Problem("answers", what, "Give one answer per target, at least one"))
     measures = {"exact_match": exact_match, "token_f1": token_f1, "rouge_l": rouge_l}
-    pairs = list(zip(targets, answers, strict=True))
-    return {name: np.array([score(*pair) for pair in pairs], dtype=np.float64) for name, score in measures.items()}
+    pairs = [([wanted] if isinstance(wanted, str) else wanted, answer) for wanted, answer in zip(targets, answers, strict=True)]
+    return {
+        name: np.array([max(score(one, answer) for one in wanted) for wanted, answer in pairs], dtype=np.float64)
+        for name, score in measures.items()
+    }
 
 
 def exact_match(target: str, answer: str) -> float:
