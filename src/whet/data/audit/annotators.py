@@ -15,9 +15,6 @@ from whet.measure.agreement import Agreement, agreement
 
 STRAY_SHARE = 0.01
 RELIABLE_ALPHA, TENTATIVE_ALPHA = 0.8, 0.667  # Krippendorff 2004, "Content Analysis", p. 241
-    0.667,
-    0.8,
-)  # Krippendorff 2004, p. 241: below the first no conclusion, below the second a tentative one
 MISSING = frozenset(("", "nan", "none", "na", "n/a", "null"))
 
 

@@ -16,10 +16,11 @@ from whet.data.audit.finding import Finding, Severity, counted
 from whet.data.audit.material import Material
 
 FEWEST_WORDS = 5
-FEWEST_HITS = 2
+FEWEST_HITS = 3
 MINORITY_SHARE = 0.25
 STRAY_SHARE = 0.01
 UNSURE = ""
+_ADDRESS = re.compile(r"\S+@\S+|\w+://\S+|www\.\S+")
 _LITTLE_WORDS = {
     "en": "the of and to in is that for it with as was on are be this by at from not have or an which you we they their has",
     "de": "der die das und ist nicht ein eine zu den mit von auf für im dem des sich auch als wir werden wird es sind oder bei",
@@ -61,7 +62,7 @@ def language_of(text: str) -> str:
     script = _script_of(text)
     if script != "Latin":
         return script
-    words = re.findall(r"[^\W\d_]+", text.casefold())
+    words = re.findall(r"[^\W\d_]+", _ADDRESS.sub(" ", text.casefold()))
     if len(words) < FEWEST_WORDS:
         return UNSURE
     # Words of one letter are left out: they are initials and numerals in every language.
@@ -91,7 +92,8 @@ def language_mix(material: Material) -> Iterator[Finding]:
     cases = tuple(material.case(f"seems to be {language}", row) for row, language in enumerate(found) if language in others)
     shares = ", ".join(f"{language} {n / sure:.1%}" for language, n in counts.most_common(8))
     if cases:
-        what = f"{counted(len(cases), 'row')} seem to be in another language than most ({shares} of {sure:,} that show one)"
+        seem = "seems" if len(cases) == 1 else "seem"
+        what = f"{counted(len(cases), 'row')} {seem} to be in another language than most ({sure:,} show one: {shares})"
         severity: Severity = "warning" if len(cases) > STRAY_SHARE * sure else "note"
         yield Finding("language_mix", severity, what, "Read them: a few strays are better left out", cases)
     else:

@@ -10,11 +10,11 @@ from whet.data.audit.material import Material
 
 _NOT = r"(?:cannot|can['’]?t|can not|am (?:not able|unable) to|won['’]?t|will not|must decline to)"
 _REFUSALS = re.compile(
-    rf"""\bI(?:['’]m|\ am)\ (?:really\ |very\ |so\ )?sorry,?\ but\b
+    rf"""^\s*I(?:['’]m|\ am)\ (?:really\ |very\ |so\ )?sorry,?\ but\b
         (?=.{{0,60}}\b(?:cannot|can['’]?t|unable|not\ able|won['’]?t|do\ not|don['’]?t)\b)
     |\bI\ {_NOT}\ (?:help|assist|comply|fulfil|provide|answer|generate|create|engage|write|do\ that|support)
     |\b(?:I|we)\ (?:do\ not|don['’]?t)\ feel\ comfortable\b
-    |\b(?:it|this|that)\ (?:is|would\ be)\ (?:not\ (?:appropriate|ethical)|inappropriate|unethical)\ (?:for\ me\ )?to\b
+    |\b(?:it|this|that)\ (?:is|would\ be)\ (?:not\ (?:appropriate|ethical)|inappropriate|unethical)\ for\ me\ to\b
     |\b(?:against|violates?)\ (?:my|our|OpenAI['’]?s?)\ (?:programming|guidelines|content\ polic|use\ polic|usage\ polic)""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from whet.data.audit.finding import Case, Finding, counted
+from whet.data.audit.finding import Case, Finding
 from whet.data.audit.material import Material
 
 _EMAIL = re.compile(r"(?<![\w.+-])[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![\w-])")
@@ -27,15 +27,18 @@ _CARD_BEGINNINGS = re.compile(
 )
 
 
+_PLURAL = {"e-mail address": "es", "account number (IBAN)": "", "card number": "s", "telephone number": "s", "IP address": "es"}
+
+
 def find_personal(text: str) -> Iterator[tuple[str, str]]:
     """What kind of personal data a text seems to hold, and the string.
 
     Example:
         >>> list(find_personal("Write to jo@example.org, or pay to GB82 WEST 1234 5698 7654 32."))
-        [('e-mail address', 'jo@example.org'), ('bank account (IBAN)', 'GB82 WEST 1234 5698 7654 32')]
+        [('e-mail address', 'jo@example.org'), ('account number (IBAN)', 'GB82 WEST 1234 5698 7654 32')]
     """
     yield from (("e-mail address", match[0]) for match in _EMAIL.finditer(text))
-    yield from (("bank account (IBAN)", match[0]) for match in _IBAN.finditer(text) if is_iban(match[0]))
+    yield from (("account number (IBAN)", match[0]) for match in _IBAN.finditer(text) if is_iban(match[0]))
     cards = [match[0] for match in _CARD.finditer(text) if is_card(match[0])]
     yield from (("card number", card) for card in cards)
     yield from (("telephone number", match[0]) for match in _PHONE.finditer(text) if 8 <= sum(map(str.isdigit, match[0])) <= 15)
@@ -93,10 +96,9 @@ def personal_data(material: Material) -> Iterator[Finding]:
     cases = tuple(case for found in by_kind.values() for case in found)
     if cases:
         counts = ", ".join(
-            counted(len(found), kind) if not kind.endswith(("s", ")")) else f"{len(found):,} {kind}"
-            for kind, found in by_kind.items()
+            f"{len(found):,} {kind}{'' if len(found) == 1 else _PLURAL[kind]}" for kind, found in by_kind.items()
         )
-        worst = {"bank account (IBAN)", "card number"} & by_kind.keys()
+        worst = {"account number (IBAN)", "card number"} & by_kind.keys()
         do = "Replace or remove them: a model can give back what it has read"
         yield Finding("personal_data", "error" if worst else "warning", f"what looks like personal data: {counts}", do, cases)
 

@@ -13,7 +13,7 @@ from whet.data.audit.material import Material
 
 RARE_ROWS = 10
 RARE_SHARE = 0.02
-CONSTANT_SHARE = 0.5
+CONSTANT_SHARE = 0.8
 CONSTANT_ROWS = 20
 HEAD_CHANCE = 1e-9  # of a head of one label, by the share of that label: no accident
 SORTED_Z = -10.0
@@ -48,7 +48,9 @@ def constant(material: Material) -> Iterator[Finding]:
         some = tuple(material.case(f"answered {shortened(label)!r}", row) for row in rows[:SHOWN])
         who = f"all {total:,} rows" if is_all else f"{len(rows) / total:.0%} of the {total:,} rows"
         what = f"{who} have the same answer, {shortened(label)!r}; the first {len(some)} are shown"
-        do = "Add rows with other answers: there is nothing to tell apart"
+        do = "Add rows with other answers: " + (
+            "there is nothing to tell apart" if is_all else "a model may give this one unread"
+        )
         yield Finding("constant_target", "error" if is_all else "warning", what, do, some)
 
 

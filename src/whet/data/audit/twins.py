@@ -32,18 +32,18 @@ def duplicates(material: Material) -> Iterator[Finding]:
 
 
 def near_copies(material: Material) -> Iterator[Finding]:
-    """Rows that are nearly the same as another of the same split, without being the same."""
-    cases = [
-        material.case(f"{material.name(b)} is {percent(similarity)} like {material.name(a)}", a, b, similarity=similarity)
-        for a, b, similarity in material.near_rows
-        if material.splits[a] == material.splits[b]
-    ]
+    """Rows that are nearly the same as an earlier one of the same split, each with the earlier one that it is most like."""
+    closest: dict[int, tuple[float, int]] = {}
+    for a, b, similarity in material.near_rows:
+        first, second = sorted((a, b))
+        if material.splits[a] == material.splits[b]:
+            closest[second] = max(closest.get(second, (0.0, 0)), (similarity, -first))
+    cases = []
+    for row, (similarity, first) in sorted(closest.items()):
+        why = f"{material.name(row)} is {percent(similarity)} like {material.name(-first)}"
+        cases.append(material.case(why, -first, row, similarity=similarity))
     if cases:
-        rows = {(place.source, place.row) for case in cases for place in case.rows}
-        what = (
-            f"{counted(len(rows), 'row')} have a near copy: {counted(len(cases), 'pair')} of texts that are "
-            f"{percent(material.threshold)} alike or more"
-        )
+        what = f"{counted(len(cases), 'row')} nearly the same as an earlier one ({percent(material.threshold)} alike or more)"
         do = "Read some; keep one of each, or name a `group` column so that they stay together"
         yield Finding("near_duplicate", "note", what, do, tuple(cases))
 
