@@ -190,10 +190,10 @@ def test_commercial_use_refuses_by_source_and_names_the_first_rows() -> None:
         'Leave them out, or write use = "research".',
         "alpaca.json, rows 1, 2, 3 and 2 more: they were written by gpt-4, and output may not be used to develop models that "
         'compete with OpenAI (terms of OpenAI, 2023). Leave them out, or write use = "research".',
-        "plain.csv, row 1: no licence is stated, so nobody has allowed their commercial use. If you know that you may, say why "
-        'with `licence`, as in licence = "CC-BY-4.0", or "own" for rows of your own.',
         "odd, rows 1, 2: they were written by SomeLM, and whether its terms allow training other models is not known. "
         'Leave them out; or if no language model wrote them, write maker = "people".',
+        "plain.csv, row 1: no licence is stated, so nobody has allowed their commercial use. If you know that you may, say why "
+        'with `licence`, as in licence = "CC-BY-4.0", or "own" for rows of your own.',
     ]  # fmt: skip
 
 

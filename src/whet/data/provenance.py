@@ -91,7 +91,7 @@ class Tally:
             return []
         return [
             Problem(self._where(kind), *why)
-            for kind in self.rows
+            for kind in sorted(self.rows, key=lambda kind: (kind.source, self.first[kind]))
             for why in (_against_licence(kind.licence), _against_maker(kind.maker))
             if why
         ]
