@@ -13,10 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from whet.data.corpora.flan import options_of
+from whet import stages
+from whet.data.corpora.choices import choices_of, is_choice
 from whet.data.corpora.format import Item
 from whet.data.corpora.reading import Reading, Report, read_corpus
+from whet.errors import DataError, Problem
 from whet.example import Example
+from whet.recipe import parse
 
 
 def read(path: Path, **asked: Any) -> tuple[Report, list[Example]]:
@@ -178,6 +181,63 @@ def test_rows_of_the_hub_bring_their_definition(tmp_path: Path) -> None:
     assert (report.format, rows(examples)[2]) == ("super-ni", ("Do it.", "x2", "y2"))
 
 
+def test_a_file_of_many_tasks_gives_each_instance_an_id_of_its_own(tmp_path: Path) -> None:
+    other = {**TASK, "Definition": "Do.", "Instances": [{"input": "x", "output": "y"}, {"input": "z"}]}
+    report, examples = read_records(tmp_path, [TASK, other])
+    assert (report.format, report.read) == ("super-ni", 5)
+    assert [e.id for e in examples] == ["corpus-1.1", "corpus-1.2", "corpus-1.3", "corpus-2.1"]
+    assert [e.origin.row for e in examples] == [1, 1, 1, 2], "the row is the line of the file"
+    (drop,) = report.drops
+    assert (drop.origin.row, drop.detail) == (2, "instance 2: the output is neither a text nor a list of texts")
+
+
+def test_exemplars_of_flan_have_no_definition(tmp_path: Path) -> None:
+    empty = {"id": "b", "input": "", "output": ""}
+    tasks = [{"task": f"task{n}_x", "sample": [{"id": "a", "input": f"in {n}", "output": "out"}, empty]} for n in range(3)]
+    with zipfile.ZipFile(tmp_path / "niv2_exemplars.jsonl-00000-of-00010.zip", "w") as archive:
+        archive.writestr("niv2_exemplars.jsonl-00000-of-00010", "".join(json.dumps(task) + "\n" for task in tasks))
+    report, examples = read(tmp_path / "niv2_exemplars.jsonl-00000-of-00010.zip")
+    assert (report.format, report.reasons, len({e.id for e in examples})) == ("super-ni", Counter(empty_target=3), 3)
+    assert rows(examples) == [("", f"in {n}", "out") for n in range(3)], "the instruction is left to the recipe"
+
+
+def super_ni(folder: Path) -> Path:
+    """A copy of Super-NaturalInstructions with four tasks, three of them in the default splits."""
+    for name in ("task1_a", "Task59__b", "task2_c", "task3_d"):
+        write_task(folder / "tasks" / f"{name}.json", Definition=f"Do {name}.")
+    lists = {"default/train": "task1_a\ntask59__b\n\ntask1_a\ntask77_gone\n", "default/test": "task2_c\r\n",
+             "default/excluded": "", "xlingual/test": "task3_d\n"}  # fmt: skip
+    for name, tasks in lists.items():
+        file = folder / "splits" / f"{name}_tasks.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(tasks.encode())
+    (folder / "README.md").write_text("Tasks.")
+    return folder
+
+
+def test_a_split_is_the_tasks_that_its_list_names_whatever_their_case(tmp_path: Path) -> None:
+    folder = super_ni(tmp_path / "ni")
+    found = [*read_corpus(folder, split="train")]
+    assert [r.report.file for r in found if isinstance(r, Reading)] == ["tasks/task1_a.json", "tasks/Task59__b.json"]
+    (missing,) = [each for each in found if isinstance(each, Problem)]
+    assert missing.where == "tasks/task77_gone.json" and "train_tasks.txt names it" in missing.what
+    (test,) = [r for r in read_corpus(folder, split="test") if isinstance(r, Reading)]
+    (xlingual,) = [r for r in read_corpus(folder, split="xlingual/test") if isinstance(r, Reading)]
+    assert (test.report.file, xlingual.report.file) == ("tasks/task2_c.json", "tasks/task3_d.json")
+    everything = [r for r in read_corpus(folder) if isinstance(r, Reading)]
+    assert len(everything) == 4 and all(r.format.name == "super-ni" for r in everything)
+
+
+def test_a_split_that_is_not_there_is_said(tmp_path: Path) -> None:
+    folder = super_ni(tmp_path / "ni")
+    with pytest.raises(DataError, match=r"no list splits/default/dev_tasks.txt(.|\n)*excluded, test, train"):
+        list(read_corpus(folder, split="dev"))
+    with pytest.raises(DataError, match="there is no file in this folder"):
+        list(read_corpus(folder, split="excluded"))
+    with pytest.raises(DataError, match="no list"):
+        list(read_corpus(folder / "tasks", split="train"))
+
+
 def test_real_tasks(shared: Path) -> None:
     _, examples = read(shared / "data/natural_instructions_v1/subtask045_miscellaneous_sentence_paraphrasing.json")
     assert max(len(e.references) for e in examples) > 5 and all(e.target not in e.references for e in examples)
@@ -274,20 +334,68 @@ def flan(inputs: str, targets: str, kind: str = "zs_opt") -> dict[str, str]:
 
 def test_flan_rows_of_all_parts(tmp_path: Path) -> None:
     options = "Is it wet?\nOPTIONS:\n- yes\n- no"
-    records = [flan(options, "yes"), flan(options, "perhaps"), flan(options, "perhaps", "zs_noopt"),
-               flan("Say hello.", "Hello."), flan("Is it? Options:- (A) yes - (B) no", "(B) no", "fs_opt"),
-               {**flan("x", "y"), "targets": None}]  # fmt: skip
+    thought = {**flan(options, "It rains. So the answer is yes."), "task_source": "CoT", "task_name": "cot_creak"}
+    dialog = {**flan("DIALOG:\nHello.\n- Who is it?\n- ", "It is I."), "task_source": "Dialog", "task_name": "qrecc:1.0.0"}
+    turned = {**flan(options, "Is it dry?"), "task_name": "demo_ii"}
+    shots = flan(f"{options}\nyes\n\nWrite a question.", "Is it dry?", "fs_opt")
+    copy = {f"_{name}" if "_" in name else name: value for name, value in flan(options, "perhaps").items()}
+    records = [flan(options, "yes"), flan(options, "perhaps"), flan(options, "perhaps", "zs_noopt"), flan("Say it.", "It."),
+               flan("Is it? Options:- (A) yes - (B) no", "(B)"), {**flan("x", "y"), "targets": None}, thought, dialog, turned,
+               shots, copy, {**flan(options, ""), "targets": ["yes"]}]  # fmt: skip
     report, examples = read_records(tmp_path, records)
     assert report.format == "flan" and rows(examples)[0] == (options, "", "yes")
-    assert report.reasons == Counter(not_offered=1, empty_target=1) and report.drops[0].origin.row == 2
-    assert len(examples) == 5, "an answer that is no option is kept"
+    assert report.reasons == Counter(not_offered=2, empty_target=1, bad_field=1)
+    assert {drop.origin.row: drop.reason for drop in report.drops} == {
+        2: "not_offered", 6: "empty_target", 11: "not_offered", 12: "bad_field",
+    }  # fmt: skip
+    assert len(examples) == 10, "an answer that is no option is kept"
+    assert [e.target for e in examples if e.origin.row in (7, 8)] == ["It rains. So the answer is yes.", "It is I."]
 
 
-def test_options_are_found_in_the_text_alone() -> None:
+OPENINGS = [
+    "OPTIONS:", "Possible answers:", "Available choices:", "OPT:", "Choose from:", "Choose your answer from:", "Options are:",
+    "Pick your answer from:", "Select from:", "Pick from:", "Select from the following.", "pick from the following.",
+]  # fmt: skip
+BULLETS = [["\n - "], ["\n -"], ["\n-- "], ["\n + "], ["\n* "], ["\n[-] "], [" - "], [" --"], [" + "], [" [+] "]]
+COUNTS = ["abc", "ABC", "123", ("i", "ii", "iii"), ("I", "II", "III")]
+SHAPES = [
+    "\n[%s]. ",
+    "\n(%s). ",
+    "\n%s). ",
+    "\n (%s). ",
+    "\n(%s) ",
+    "\n[%s] ",
+    " (%s). ",
+    " [%s] ",
+    " %s. ",
+    " %s). ",
+    "\n%s. ",
+]
+
+
+def test_options_are_found_however_the_collection_writes_them() -> None:
+    texts = ("An apple", "a pear, a. k. a. Pyrus", "so")
+    marks = [[*style * 3] for style in BULLETS] + [[shape % name for name in count] for shape in SHAPES for count in COUNTS]
+    tried = 0
+    for opening in OPENINGS:
+        for mark in marks:
+            for end in ("", ";", "."):
+                tried += 1
+                clause = opening + "".join(m + text + end for m, text in zip(mark, texts, strict=True))
+                found = choices_of(f"Which is it? I have options.\n{clause}\nThe answer:")
+                assert len(found) == 3, clause
+                assert [is_choice(text, found) for text in (*texts, "a plum")] == [True] * 3 + [False], clause
+                if mark[0] != mark[1]:
+                    assert [is_choice(m.strip(), found) for m in mark] == [True] * 3, clause
+    assert tried == 12 * 65 * 3
+
+
+def test_of_several_lists_of_options_the_last_is_meant() -> None:
     shots = "Q: Is it?\nOPTIONS:\n- a\n- b\nAnswer: a\n\nQ: Was it?\nOPTIONS:\n- c c\n- d\nAnswer:"
-    assert options_of(shots) == ("c c", "d"), "of several clauses the last: those before it are of worked examples"
-    assert options_of("Pick. Options: - (A) well-known - (B) so - so") == ("(A) well-known", "(B) so", "so")
-    assert options_of("Our options: we have none.") == options_of("") == ()
+    assert choices_of(shots) == ("c c", "d"), "those before it are of worked examples"
+    assert choices_of("Pick. Options: - (A) well-known - (B) so - so") == ("(A) well-known", "(B) so", "so")
+    assert choices_of("OPTIONS:\n- a\n- b\nHe has two options: \nto go or to stay.") == ("a", "b")
+    assert choices_of("Our options: we have none.") == choices_of("") == choices_of("Choices: b. c. d.") == ()
 
 
 def test_a_chain_of_thought_leads_to_its_answer(tmp_path: Path) -> None:
@@ -372,3 +480,30 @@ def test_broken_lines_of_instruction_wild_are_counted(shared: Path) -> None:
     report, _ = read(shared / "data/instructwild_v2/user_2.jsonl")
     assert [d.origin.row for d in report.drops if d.reason == "bad_row"] == [134, 168]
     assert report.reasons == Counter(no_answer=246, bad_row=2)
+
+
+# -- in a recipe -------------------------------------------------------------------------------------------------------
+
+
+def run_on(path: Path, tiny_base: Path, task: dict[str, Any]) -> dict[str, Any]:
+    """What two steps on a corpus file measure."""
+    values = {
+        "name": "corpus", "task": task, "data": {"path": str(path), "format": "auto"}, "model": {"base": str(tiny_base)},
+        "lora": {"r": 4}, "evaluate": {"baselines": []},
+        "train": {"max_steps": 2, "max_length": 400, "too_long": "truncate", "per_device_train_batch_size": 4},
+    }  # fmt: skip
+    run = stages.run(parse(values), path.with_suffix(""))
+    first = run.examples("train")[0]
+    assert first.instruction and first.target and first.origin.source == path.name
+    assert len(run.read_lines("metrics.jsonl")) == 2 and run.has("report.html")
+    return run.read_json("evaluation.json")
+
+
+def test_whole_runs_on_real_tasks(shared: Path, tiny_base: Path, tmp_path: Path) -> None:
+    task = json.loads((shared / "data/super_ni/task363_sst2_polarity_classification.json").read_text("utf-8"))
+    write_task(tmp_path / "task363.json", **{**task, "Instances": task["Instances"][:60]})
+    done = run_on(tmp_path / "task363.json", tiny_base, {"kind": "classify", "labels": ["POS", "NEG"]})
+    assert done["n"] > 0 and set(done["per_label"]) == {"POS", "NEG"}
+    chosen = json.loads((shared / "data/alpaca/alpaca_5000.json").read_text("utf-8"))[:40]
+    (tmp_path / "alpaca.json").write_text(json.dumps(chosen), "utf-8")
+    assert run_on(tmp_path / "alpaca.json", tiny_base, {"kind": "generate"})["n"] > 0

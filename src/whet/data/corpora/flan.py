@@ -2,55 +2,41 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from whet.data.corpora.choices import choices_of, is_choice
 from whet.data.corpora.format import BAD_FIELD, Format, Item, Record, Unusable, as_object, each, has, share, text
 from whet.data.corpora.task_rows import Asked, to_example
 from whet.example import Drop
 
 NOT_OFFERED = "not_offered"
-_CLAUSE = re.compile(r"(?:^|\s)options:[ \t]*(?=\n?[ \t]*- )", re.IGNORECASE)
 _COLUMNS = 3
-
-
-def options_of(prompt: str) -> tuple[str, ...]:
-    """The options in the last Options clause of a prompt, of which there is no field; () where there is none.
-
-    Args:
-        prompt: with an option a line, or (in dumps that lost their line ends) all in one.
-
-    Example:
-        >>> options_of("Is it wet?\\nOPTIONS:\\n- yes\\n- it is not\\n\\nAnswer:")
-        ('yes', 'it is not')
-        >>> options_of("Is it wet? OPTIONS: - yes - no"), options_of("Is it wet?")
-        (('yes', 'no'), ())
-    """
-    *_, last = [None, *_CLAUSE.finditer(prompt)]
-    if last is None:
-        return ()
-    rest = prompt[last.end() :].lstrip()
-    if "\n" not in rest:
-        return tuple(filter(None, (option.strip() for option in re.split(r"(?:^|\s)- ", rest))))
-    options = []
-    for line in rest.split("\n"):
-        if not line.lstrip().startswith("- "):
-            break
-        options.append(line.strip()[2:].strip())
-    return tuple(options)
+# Parts of the collection in which an answer is one of the options, where options are shown.
+_CHOOSING = frozenset({"Flan2021", "P3"})
+_INVERTED = ("_ii", "inversion")
 
 
 def _row(record: Record) -> Item:
     """The Item of a rendered row. An answer that is none of the options it should be chosen from is kept, and said."""
     value = as_object(record.value)
     asked, answer = text(value, "inputs"), text(value, "targets").strip()
-    offered = options_of(asked) if str(value.get("template_type", "")).endswith("_opt") else ()
+    offered = choices_of(asked) if _must_choose(value) else ()
     drops: tuple[Drop, ...] = ()
-    if offered and answer not in offered:
+    if offered and answer and not is_choice(answer, offered):
         shown = ", ".join(offered)[:100]
         drops = (record.drop(NOT_OFFERED, f"the answer {answer[:60]!r} is none of the options ({shown}); it is kept"),)
     return Item(record.origin, (to_example(record, Asked(asked.strip()), answer),), drops)
+
+
+def _must_choose(value: Mapping[str, Any]) -> bool:
+    """Whether a row's answer must be one of the options in its text.
+
+    Not so in chains of thought, in tasks turned round, and behind worked examples, whose options may be the only ones.
+    """
+    keys = ("template_type", "task_source", "task_name")
+    kind, source, name = (str(value.get(key, value.get(f"_{key}", ""))) for key in keys)  # Open-Orca's copy has the underscore
+    return kind == "zs_opt" and source in _CHOOSING and not any(part in name for part in _INVERTED)
 
 
 def _thought(record: Record) -> Item:

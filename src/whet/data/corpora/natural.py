@@ -1,14 +1,15 @@
-"""Natural Instructions v1 and Super-NaturalInstructions: a file is a task, with its definition and its instances.
+"""Natural Instructions v1 and Super-NaturalInstructions: a task is a record, with its definition and its instances.
 
 The definition is the instruction of every instance. What else an author wrote for people (examples with explanations, things
 to avoid) is a matter of the prompt, and of templates. Where an instance has several outputs, the first is its target and the
-others are references: they are answers to one question, and not rows.
+others are references: they are answers to one question, and not rows. A file is one task, or holds one a line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import chain, islice
 from typing import Any
 
 from whet.data.corpora.format import BAD_FIELD, Format, Item, Options, Record, Unusable, as_object, attempt, has, share, text
@@ -18,41 +19,51 @@ from whet.example import Example, Origin
 
 NO_INSTANCES = "no_instances"
 LICENCES = "Instance License"
+_INSTANCES = frozenset({"Instances", "sample"})
 
 
 def _read(records: Iterator[Record], options: Options) -> Iterator[Item]:
     """An Item for each instance of each task; where a record is a single row (the Parquet form on the Hub), for that."""
-    for record in records:
-        if isinstance(record.value, dict) and "Instances" in record.value:
-            yield from _instances(record)
+    head = list(islice(records, 2))
+    for record in chain(head, records):
+        if isinstance(record.value, dict) and not _INSTANCES.isdisjoint(record.value):
+            yield from _instances(record, is_alone=len(head) == 1)
         else:
             yield attempt(record, _row)
 
 
-def _instances(record: Record) -> Iterator[Item]:
+def _instances(record: Record, *, is_alone: bool) -> Iterator[Item]:
+    """An Item for each instance of a task. In a file of one task the instances are the rows; else the row is the task's."""
     task = record.value
     try:
         definition, licence = _definition(task), _licence(task)
-        instances = task["Instances"]
+        instances = task.get("Instances", task.get("sample"))
         if not isinstance(instances, list) or not instances:
             raise Unusable(NO_INSTANCES, "the task has no instances")
     except Unusable as fault:
         yield Item(record.origin, drops=(replace(record.drop(fault.reason, fault.detail), text=""),))
         return
     for number, instance in enumerate(instances, 1):
-        one = Record(Origin(record.origin.source, number, licence), instance)
-        yield attempt(one, lambda one: Item(one.origin, (_example(one, definition),)))
+        one = Record(Origin(record.origin.source, number if is_alone else record.origin.row, licence), instance)
+        id_ = one.id if is_alone else f"{record.id}.{number}"
+        try:
+            yield Item(one.origin, (_example(one, definition, id_),))
+        except Unusable as fault:
+            where = "" if is_alone else f"instance {number}: "
+            yield Item(one.origin, drops=(one.drop(fault.reason, where + fault.detail),))
 
 
-def _example(record: Record, definition: str) -> Example:
+def _example(record: Record, definition: str, id_: str) -> Example:
     instance = as_object(record.value)
     answers = outputs(instance.get("output"))
     asked = Asked(definition, text(instance, "input"))
-    return to_example(record, asked, answers[0] if answers else "", references=answers[1:])
+    return replace(to_example(record, asked, answers[0] if answers else "", references=answers[1:]), id=id_)
 
 
 def _definition(task: Mapping[str, Any]) -> str:
-    """What to do; newer files hold it as a list of texts."""
+    """What to do; newer files hold it as a list of texts. FLAN's exemplars say nothing but the name of the task: ""."""
+    if "sample" in task:
+        return ""
     value = task.get("Definition")
     lines = [value] if isinstance(value, str) else value
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines) or not has_content("".join(lines)):
@@ -76,7 +87,9 @@ def _row(record: Record) -> Item:
 
 
 def _is_super_ni(value: Any) -> bool:
-    return has("Definition", "Instances", without=("Examples",))(value) or has("definition", "inputs", "targets")(value)
+    if has("Definition", "Instances", without=("Examples",))(value) or has("definition", "inputs", "targets")(value):
+        return True
+    return has("task", "sample")(value) and isinstance(value["sample"], list)
 
 
 NATURAL_INSTRUCTIONS = Format(
