@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from rouge_score import rouge_scorer  # type: ignore[import-untyped]  # noqa: E402
-from scripted_server import ScriptedServer  # noqa: E402
+from scripted_server import Play, ScriptedServer  # noqa: E402
 from synth_parts import maker, recipe  # noqa: E402
 
 from whet import stages  # noqa: E402
@@ -54,12 +55,13 @@ IN_FLIGHT = 64
 
 def texts_like(source: Sequence[str], count: int, seed: int = 0) -> list[str]:
     """Texts with the words, lengths and phrases of real ones: each next word is one that followed the last two somewhere."""
-    draw, following = random.Random(seed), {}
+    draw = random.Random(seed)
+    following: dict[tuple[str, str], list[str]] = {}
     for text in source:
         words = ["", "", *text.split(), ""]
         for one, two, three in zip(words, words[1:], words[2:], strict=False):
             following.setdefault((one, two), []).append(three)
-    found = []
+    found: list[str] = []
     while len(found) < count:
         words = ["", ""]
         while len(words) < 62 and (word := draw.choice(following[words[-2], words[-1]])):
@@ -92,7 +94,7 @@ def novelty(args: argparse.Namespace) -> None:
     texts = (real if len(real) >= args.rows else real + texts_like(real, args.rows - len(real)))[: args.rows]
     random.Random(2).shuffle(texts)
     per_pair = self_instruct_seconds(texts)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, kept in (("ROUGE-L", Novelty(0.7)), ("near twins", NearTwins(0.8))):
         began, rejected = time.process_time(), 0
         for number, text in enumerate(texts, 1):
@@ -143,7 +145,7 @@ def all_pairs(texts: Sequence[str], seconds: float) -> None:
 
 def serve() -> None:
     """A server that answers at once, until it is ended."""
-    with ScriptedServer(lambda body, n: maker({"seed": n, **body}, n)) as server:
+    with ScriptedServer(lambda body, n: maker({"seed": n, **body}, n) if body.get("messages") else Play("Ready.")) as server:
         print(server.base_url, flush=True)
         sys.stdin.read()
 
@@ -211,6 +213,8 @@ if __name__ == "__main__":
 """
 CURATOR = """
 import os, sys, time
+import litellm  # whose package holds the tokenizer that curator would fetch from the network
+os.environ["TIKTOKEN_CACHE_DIR"] = os.path.join(os.path.dirname(litellm.__file__), "litellm_core_utils", "tokenizers")
 os.environ["CURATOR_VIEWER"] = "0"; os.environ["TELEMETRY_ENABLED"] = "0"; os.environ["OPENAI_API_KEY"] = "none"
 from bespokelabs import curator
 url, count = sys.argv[1], int(sys.argv[2])
@@ -254,7 +258,7 @@ def client(args: argparse.Namespace) -> None:
     }
     for name, python, script in (("distilabel", args.distilabel, DISTILABEL), ("bespoke curator", args.curator, CURATOR)):
         if python:
-            contestants[name] = lambda python=python, script=script: peer(python, script, url, args.requests)
+            contestants[name] = partial(peer, python, script, url, args.requests)
         else:
             print(f"{name}: left out, no Python that has it was named", flush=True)
     rates: dict[str, list[float]] = {name: [] for name in contestants}

@@ -50,7 +50,8 @@ class Play:
             return self.body
         if self.status != 200:
             return json.dumps({"error": {"message": self.text, "type": "scripted"}}).encode()
-        usage = {"prompt_tokens": self.tokens[0], "completion_tokens": self.tokens[1]} if self.tokens else None
+        names = ("prompt_tokens", "completion_tokens", "total_tokens")
+        usage = dict(zip(names, (*self.tokens, sum(self.tokens)), strict=True)) if self.tokens else None
         message = {"role": "assistant", "content": self.text, **self.message}
         choice = {"index": 0, "message": message, "finish_reason": self.finish_reason}
         found = {"id": "x", "object": "chat.completion", "created": 0, "model": "scripted", "choices": [choice], "usage": usage}

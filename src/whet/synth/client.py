@@ -6,6 +6,7 @@ Nothing is retried here (`pool` does that), and the key of the endpoint is in no
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from whet.synth import answers
 from whet.synth.request import Message, Outcome, Parameters, Reply, Request
 
 CONNECT_SECONDS = 10.0
+CLIENTS = 8  # that take turns: one alone looks through all of its connections for each request, which is half of its time
 # What a server says no with, and what of the request it may not have liked: looked for in its words, dropped one by one.
 _OPTIONS = {
     "max_completion_tokens": "max_tokens", "max_tokens": "max_tokens", "response_format": "schema", "json_schema": "schema",
@@ -109,10 +111,11 @@ class Endpoint:
         self.abilities = Abilities()
         self._key = key
         # Without a key of its own a server gets none: the library would otherwise send OPENAI_API_KEY to whoever listens.
-        self._client = openai.AsyncOpenAI(
-            base_url=base_url, api_key=key or "none", max_retries=0,
-            timeout=openai.Timeout(timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds), pool=None),
-        )  # fmt: skip
+        timeout = openai.Timeout(timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds), pool=None)
+        self._clients = [
+            openai.AsyncOpenAI(base_url=base_url, api_key=key or "none", max_retries=0, timeout=timeout) for _ in range(CLIENTS)
+        ]
+        self._next = itertools.cycle(self._clients)
 
     def use(self, abilities: Abilities) -> None:
         """Sets what an earlier probe found."""
@@ -120,7 +123,7 @@ class Endpoint:
 
     async def close(self) -> None:
         """Closes its connections."""
-        await self._client.close()
+        await asyncio.gather(*(client.close() for client in self._clients))
 
     async def send(self, request: Request) -> Reply:
         """The reply to one attempt.
@@ -132,7 +135,7 @@ class Endpoint:
         try:
             async with asyncio.timeout(self.timeout_seconds):  # a slow drip of bytes keeps every shorter timeout waiting
                 # Not `chat.completions.create`, which walks every field of the body and of the answer: half of its time.
-                found = await self._client.post("/chat/completions", body=self._body(request), cast_to=object)
+                found = await next(self._next).post("/chat/completions", body=self._body(request), cast_to=object)
         except TimeoutError:
             raise Fault("slow", f"no whole answer within {self.timeout_seconds:g} s", may_be_paid=True) from None
         except openai.APIStatusError as error:

@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +166,8 @@ class Journal:
 
     async def keep(self, attempt: int, key: str, model: str, request: Request, reply: Reply) -> None:
         """Writes down the answer to an attempt; it is durable when this returns."""
-        values = (key, model, _dump(request.to_json()), *asdict(reply).values(), time.time())
+        answer = (reply.outcome, reply.text, reply.tokens_in, reply.tokens_out, reply.seconds, reply.detail)
+        values = (key, model, _dump(request.to_json()), *answer, time.time())
         both = [
             ("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values),
             ("UPDATE attempts SET ended = ? WHERE number = ?", (ANSWERED, attempt)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 # ok: a whole text. cut: it ended at max_tokens. refused, filtered, empty: there is no text to use. parked: no answer yet; it is
@@ -27,7 +27,8 @@ class Parameters:
 
     def to_json(self) -> dict[str, Any]:
         """The parameters that are set, as plain JSON values."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items() if v not in (None, ())}
+        given = {name: getattr(self, name) for name in self.__slots__}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in given.items() if v not in (None, ())}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Parameters:
