@@ -8,22 +8,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from engine_parts import recipe, write_table
 from rich.console import Console
 
 from whet import stages
 from whet.budget.plan import Plan, build_plan
+from whet.budget.tokens import tree_work
+from whet.data.tokens import Encoded
 from whet.recipe import Recipe
 from whet.sections import Train
 from whet.views.plan import plan_summary
 
-LENGTHS = [(10 + i, 2) for i in range(20)]
+# Twenty rows of 10 to 29 tokens that share nothing, two of them learned.
+ROWS = [Encoded(str(i), tuple(range(100 * i, 100 * i + 8 + i)), (7, 0)) for i in range(20)]
 
 
 def plan(**train: object) -> Plan:
     settings = Train.model_validate({"per_device_train_batch_size": 4, "num_train_epochs": 1, **train})
-    return build_plan({"train": 20}, LENGTHS, lambda step: range(4 * step % 20, 4 * step % 20 + 4), settings)
+    return build_plan({"train": 20}, ROWS, lambda step: range(4 * step % 20, 4 * step % 20 + 4), settings)
 
 
 def shown(planned: Plan) -> str:
@@ -34,9 +39,10 @@ def shown(planned: Plan) -> str:
 
 def test_tokens_are_counted_with_each_micro_batch_padded_to_its_longest() -> None:
     found = plan().tokens
-    assert (found.real, found.answer, found.is_estimate) == (sum(n for n, _ in LENGTHS), 40, False)
+    assert (found.real, found.answer, found.is_estimate) == (sum(map(len, ROWS)), 40, False)
     assert found.padded == 4 * (13 + 17 + 21 + 25 + 29)
-    assert plan(packing=True).tokens.padded == found.real
+    assert [plan(**given).tokens.computed for given in ({}, {"share_prefix": False, "packing": True})] == [found.real] * 2
+    assert plan(share_prefix=False).tokens.computed == found.padded
 
 
 def test_a_long_run_is_estimated_from_a_share_of_its_steps() -> None:
@@ -77,7 +83,34 @@ def test_the_summary_stands_within_80_columns() -> None:
     assert max(map(len, text.splitlines())) <= 80
     said = [" ".join(line.split()) for line in text.splitlines()]
     assert said[:3] == ["examples train 20", "steps 5 of 4 examples: 5 steps an epoch, 1 epoch", "warm-up 1 step"]
-    assert "390, 40 of them learned, 420 with padding (8% more)" in text
+    assert "390, 40 of them learned" in text and "the token tree leaves out 0%" in text
+    assert "420 with padding (8% more)" in shown(plan(share_prefix=False))
+
+
+def test_an_instruction_behind_the_text_is_said_to_cost() -> None:
+    """The same rows with their instruction first and last: the tree shares the one, and the plan says so of the other."""
+    instruction = tuple(range(9000, 9030))
+    first, last = (
+        [Encoded(r.id, instruction + r.prompt if is_first else r.prompt + instruction, r.completion) for r in ROWS]
+        for is_first in (True, False)
+    )
+    settings = Train(per_device_train_batch_size=4, num_train_epochs=1)
+    told = [build_plan({"train": 20}, rows, lambda s: range(4 * s, 4 * s + 4), settings) for rows in (first, last)]
+    assert told[0].tokens.tree == told[1].tokens.instruction_first == 390 + 5 * 30
+    assert told[0].tokens.instruction_first is None and told[1].tokens.tree == 390 + 20 * 30
+    assert "45%" in shown(told[1]) and "end alike" in shown(told[1]) and "end alike" not in shown(told[0])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_tree_tokens_are_those_of_the_engine(seed: int) -> None:
+    from whet.engine.tree import grow
+
+    rng = np.random.default_rng(seed)
+    rows = [tuple(int(t) for t in rng.integers(0, 2, rng.integers(1, 16))) for _ in range(14)]
+    rows += [(*range(20), *row) for row in rows]
+    tree = grow(rows)
+    found = tree_work(rows)
+    assert found.columns == len(tree.ids) and found.pairs == int(tree.mask(torch.device("cpu")).sum())
 
 
 @pytest.fixture

@@ -127,7 +127,7 @@ def plan(recipe: Recipe, tokenizer_of: str | None = None) -> Plan:
     rows = tokenizers.encode_all(train, task, tokenizers.load(base.base), recipe.train.max_length)
     timetable = build_timetable(recipe, rows)
     examples = {name: len(split) for name, split in made.splits.items()}
-    return build_plan(examples, [(len(row), len(row.completion)) for row in rows], timetable.rows, recipe.train)
+    return build_plan(examples, rows, timetable.rows, recipe.train)
 
 
 def synth(

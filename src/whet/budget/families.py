@@ -1,4 +1,4 @@
-"""Families of models: which linear layers, norms and biases a transformer layer has, and what they are called. Facts, no torch."""
+"""Families of models: which linear layers, norms and biases a layer has, and what they are called. Facts, no torch."""
 
 from __future__ import annotations
 

@@ -7,20 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from whet.budget import schedule
+from whet.budget.tokens import Row, Tokens, count
 from whet.sections import Train
 
-COUNTED_STEPS = 1000  # of a longer run, so many steps, evenly spread, stand for all: an order is drawn anew for each
 MOST_RATES = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """Tokens of the whole run: all that are real, those that carry loss, and what is computed with the padding between."""
-
-    real: int
-    answer: int
-    padded: int
-    is_estimate: bool  # from a share of the steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,48 +38,30 @@ class Plan:
             "examples": dict(self.examples), "rows": self.rows, "step_size": self.step_size,
             "steps_per_epoch": self.steps_per_epoch, "steps": self.steps, "epochs": self.epochs,
             "warmup_steps": self.warmup_steps,
-            "tokens": {"real": self.tokens.real, "answer": self.tokens.answer, "padded": self.tokens.padded,
-                       "is_estimate": self.tokens.is_estimate},
+            "tokens": self.tokens.to_json(),
             "learning_rate": [{"step": step, "lr": rate} for step, rate in self.rates],
             "warnings": list(self.warnings),
         }  # fmt: skip
 
 
-def build_plan(
-    examples: Mapping[str, int], lengths: Sequence[tuple[int, int]], rows_of: Callable[[int], Sequence[int]], train: Train
-) -> Plan:
+def build_plan(examples: Mapping[str, int], rows: Sequence[Row], rows_of: Callable[[int], Sequence[int]], train: Train) -> Plan:
     """The Plan of a training.
 
     Args:
         examples: how many there are, by split.
-        lengths: of each training row its tokens, and how many of them carry loss.
+        rows: that are learned from.
         rows_of: the rows of a step (from 0), in the order in which micro-batches take them.
         train: the recipe's section.
     """
-    steps = schedule.steps(len(lengths), train)
+    steps = schedule.steps(len(rows), train)
+    micro_batch = schedule.step_size(train) // train.gradient_accumulation_steps
     rates = [schedule.learning_rate(step, steps, train) for step in range(steps)]
     shown = [i * (steps - 1) // (min(steps, MOST_RATES) - 1) for i in range(min(steps, MOST_RATES))] if steps > 1 else [0]
     return Plan(
-        examples, len(lengths), schedule.step_size(train), schedule.steps_per_epoch(len(lengths), train), steps,
-        schedule.warmup_steps(steps, train), _count(lengths, rows_of, steps, train),
+        examples, len(rows), schedule.step_size(train), schedule.steps_per_epoch(len(rows), train), steps,
+        schedule.warmup_steps(steps, train), count(rows, rows_of, steps, train, micro_batch),
         tuple((step + 1, rates[step]) for step in shown), tuple(_warnings(rates, steps, train)),
     )  # fmt: skip
-
-
-def _count(lengths: Sequence[tuple[int, int]], rows_of: Callable[[int], Sequence[int]], steps: int, train: Train) -> Tokens:
-    """The tokens of the run, with each micro-batch padded to its longest row, if it is not packed."""
-    counted = range(steps) if steps <= COUNTED_STEPS else [i * steps // COUNTED_STEPS for i in range(COUNTED_STEPS)]
-    size = schedule.step_size(train) // train.gradient_accumulation_steps
-    real = answer = padded = 0
-    for step in counted:
-        rows = rows_of(step)
-        real += sum(lengths[row][0] for row in rows)
-        answer += sum(lengths[row][1] for row in rows)
-        for batch in (rows[i : i + size] for i in range(0, len(rows), size)):
-            padded += len(batch) * max(lengths[row][0] for row in batch)
-    scale = steps / len(counted)
-    real, answer, padded = (round(count * scale) for count in (real, answer, padded))
-    return Tokens(real, answer, real if train.packing else padded, is_estimate=len(counted) < steps)
 
 
 def _warnings(rates: Sequence[float], steps: int, train: Train) -> list[str]:

@@ -6,7 +6,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from whet.budget.plan import Plan, Tokens
+from whet.budget.plan import Plan
+from whet.budget.tokens import Tokens
 from whet.views.curve import chart
 from whet.views.wording import count
 
@@ -28,8 +29,16 @@ def plan_summary(plan: Plan) -> Group:
 
 
 def _tokens(tokens: Tokens) -> str:
-    """How many, of them with loss, and what padding adds."""
-    said = f"{'about ' if tokens.is_estimate else ''}{tokens.real:,}, {tokens.answer:,} of them learned"
-    if tokens.padded == tokens.real:
-        return said
-    return f"{said}, {tokens.padded:,} with padding ({tokens.padded / tokens.real - 1:.0%} more)"
+    """How many, of them with loss, and what the layout makes of them."""
+    about = "about " if tokens.is_estimate else ""
+    said = [f"{about}{tokens.real:,}, {tokens.answer:,} of them learned"]
+    if tokens.layout == "padded" and tokens.padded > tokens.real:
+        said.append(f"{tokens.padded:,} with padding ({tokens.padded / tokens.real - 1:.0%} more)")
+    if tokens.layout == "tree":
+        said.append(f"{tokens.tree:,} computed: the token tree leaves out {tokens.shared_fraction:.0%}, which rows share")
+    elif tokens.tree < tokens.real:
+        said.append(f"share_prefix = true would leave out {tokens.shared_fraction:.0%}, which rows share")
+    if tokens.instruction_first is not None and tokens.instruction_first < tokens.tree:
+        gain = 1 - tokens.instruction_first / tokens.tree
+        said.append(f"all prompts end alike: with that end first, the tree would compute {gain:.0%} less")
+    return "\n".join(said)

@@ -1,0 +1,204 @@
+"""What the rows of a run cost in tokens: real ones, those of a layout, those that a token tree leaves out. No torch.
+
+A row is anything with the ids of its `prompt` and of its `completion`. What is counted here is what the engine then lays out; a
+test holds both to the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal, Protocol
+
+from whet.sections import Train
+
+COUNTED_STEPS = 1000  # of a longer run, so many steps, evenly spread, stand for all: an order is drawn anew for each
+# A prefix shared by fewer tokens than this is computed anew for each branch; the same figure as the engine's token tree.
+SHORTEST_NODE = 4
+PACKED_TOKENS = 1024  # the engine fills packed rows up to so many
+# A common end of all prompts shorter than this is the template's own ("Answer:"), and moving it would gain nothing.
+SHORTEST_END = 8
+
+Ids = Sequence[int]
+Layout = Literal["tree", "packed", "padded"]
+
+
+class Row(Protocol):
+    """One example as ids: the completion carries loss, the prompt does not."""
+
+    @property
+    def prompt(self) -> tuple[int, ...]: ...
+
+    @property
+    def completion(self) -> tuple[int, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What micro-batches make a model compute: `columns` are the tokens that pass through its layers, `pairs` those of
+    a query and a key, `answers` the tokens that pass through its head."""
+
+    columns: int = 0
+    pairs: int = 0
+    answers: int = 0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.columns + other.columns, self.pairs + other.pairs, self.answers + other.answers)
+
+    def scaled(self, factor: float) -> Work:
+        """So many times as much."""
+        return Work(round(self.columns * factor), round(self.pairs * factor), round(self.answers * factor))
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokens of the whole run.
+
+    `real` are all, `answer` those that carry loss; `padded`, `tree` and `whole_step` what would be computed with each
+    micro-batch padded to its longest row, hung on a token tree, and with the whole step on one tree; `instruction_first` what
+    would be if the end that all prompts share stood first (None where they share none worth it). `work` is what the recipe's
+    own `layout` computes.
+    """
+
+    real: int
+    answer: int
+    padded: int
+    tree: int
+    whole_step: int
+    instruction_first: int | None
+    layout: Layout
+    work: Work
+    micro_batch: int
+    is_estimate: bool  # from a share of the steps
+
+    @property
+    def computed(self) -> int:
+        """Tokens that the recipe's layout computes."""
+        return self.work.columns
+
+    @property
+    def shared_fraction(self) -> float:
+        """Share of the real tokens that the token tree leaves out."""
+        return 1 - self.tree / self.real
+
+    def to_json(self) -> dict[str, Any]:
+        """What `whet plan --json` says of them."""
+        return {
+            "real": self.real, "answer": self.answer, "padded": self.padded, "tree": self.tree, "whole_step": self.whole_step,
+            "instruction_first": self.instruction_first, "computed": self.computed, "layout": self.layout,
+            "shared_fraction": self.shared_fraction, "is_estimate": self.is_estimate,
+        }  # fmt: skip
+
+
+def layout_of(train: Train) -> Layout:
+    """How the recipe lays its micro-batches out, on a model that allows it."""
+    return "tree" if train.share_prefix else "packed" if train.packing else "padded"
+
+
+def count(rows: Sequence[Row], rows_of: Callable[[int], Sequence[int]], steps: int, train: Train, micro_batch: int) -> Tokens:
+    """The tokens of a run.
+
+    Args:
+        rows: that are learned from.
+        rows_of: the rows of a step (from 0), in the order in which micro-batches take them.
+        steps: of the whole run.
+        train: the recipe's section.
+        micro_batch: rows in one.
+    """
+    ids = [row.prompt + row.completion for row in rows]
+    moved = _moved(rows)
+    counted = range(steps) if steps <= COUNTED_STEPS else [i * steps // COUNTED_STEPS for i in range(COUNTED_STEPS)]
+    real = answer = padded = whole = first = 0
+    hung, work, layout = Work(), Work(), layout_of(train)
+    for step in counted:
+        drawn = rows_of(step)
+        for batch in (drawn[i : i + micro_batch] for i in range(0, len(drawn), micro_batch)):
+            lengths, answers = [len(ids[r]) for r in batch], sum(len(rows[r].completion) for r in batch)
+            tree = tree_work([ids[r] for r in batch])
+            hung += tree
+            work += tree if layout == "tree" else _side_by_side(lengths) if layout == "padded" else _end_to_end(lengths)
+            real, answer, padded = real + sum(lengths), answer + answers, padded + len(batch) * max(lengths)
+            first += tree_work([moved[r] for r in batch]).columns if moved else 0
+        whole += tree_work([ids[r] for r in drawn]).columns if len(drawn) > micro_batch else 0
+    scale = steps / len(counted)
+    work = Work(work.columns, work.pairs, answer).scaled(scale)
+    real, answer, padded, tree_columns, first = (round(n * scale) for n in (real, answer, padded, hung.columns, first))
+    whole = round(whole * scale) or tree_columns
+    is_estimate = len(counted) < steps
+    return Tokens(real, answer, padded, tree_columns, whole, first if moved else None, layout, work, micro_batch, is_estimate)
+
+
+def tree_work(sequences: Sequence[Ids]) -> Work:
+    """Columns and query-key pairs of a token tree of these sequences; every prefix that some share stands once.
+
+    Example:
+        >>> tree_work([(1, 2, 3, 4, 5, 6), (1, 2, 3, 4, 7)]).columns, tree_work([(1, 2, 3), (1, 2, 4)]).columns
+        (7, 6)
+    """
+    ordered = sorted(map(tuple, sequences))
+    common = [0, *(_common(a, b) for a, b in pairwise(ordered))]  # common[i]: of sequences i - 1 and i
+    found: list[tuple[int, int]] = []  # the stretches of the tree: depth of the first token, and of the one behind the last
+
+    def add(low: int, high: int, depth: int) -> None:
+        """Adds what the sequences from `low` to `high` hold from `depth` on, which is the same up to there."""
+        while low < high and len(ordered[low]) == depth:
+            low += 1
+        for start, end in _runs(common, low, high, depth):
+            add_alike(start, end, depth)
+
+    def add_alike(low: int, high: int, depth: int) -> None:
+        """Adds sequences whose next token is the same."""
+        shared = min(common[low + 1 : high], default=len(ordered[low]))
+        if shared - depth < SHORTEST_NODE and shared < len(ordered[high - 1]):
+            for start, end in _runs(common, low, high, shared):
+                add_alike(start, end, depth)
+            return
+        found.append((depth, shared))
+        add(low, high, shared)
+
+    add(0, len(ordered), 0)
+    return Work(sum(end - start for start, end in found), sum(_pairs(end) - _pairs(start) for start, end in found))
+
+
+def _runs(common: Sequence[int], low: int, high: int, depth: int) -> list[tuple[int, int]]:
+    """The ranges of sequences from `low` to `high` that share more than `depth` tokens."""
+    cuts = [low, *(i for i in range(low + 1, high) if common[i] <= depth), high]
+    return [(start, end) for start, end in pairwise(cuts) if start < end]
+
+
+def _common(one: Ids, other: Ids) -> int:
+    """Tokens that both begin with."""
+    longest = min(len(one), len(other))
+    if one[:longest] == other[:longest]:
+        return longest
+    low, high = 0, longest  # the first `low` are the same, the first `high` are not; slices are compared in C
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if one[low:middle] == other[low:middle] else (low, middle)
+    return low
+
+
+def _pairs(length: int) -> int:
+    """Query-key pairs of causal attention over so many tokens."""
+    return length * (length + 1) // 2
+
+
+def _side_by_side(lengths: Sequence[int]) -> Work:
+    """Padded to the longest: attention runs over the whole square, masked."""
+    return Work(len(lengths) * max(lengths), len(lengths) * max(lengths) ** 2)
+
+
+def _end_to_end(lengths: Sequence[int]) -> Work:
+    """Packed: attention runs over a dense mask of each packed row."""
+    total = sum(lengths)
+    return Work(total, total * min(total, max(PACKED_TOKENS, max(lengths))))
+
+
+def _moved(rows: Sequence[Row]) -> list[tuple[int, ...]] | None:
+    """Every row with the end that all prompts share moved to its beginning; None if that end is too short to be worth it."""
+    prompts = [row.prompt[::-1] for row in rows]
+    shared = _common(min(prompts), max(prompts)) if len(prompts) > 1 else 0
+    if shared < SHORTEST_END or min(map(len, prompts)) == shared:
+        return None
+    return [row.prompt[-shared:] + row.prompt[:-shared] + row.completion for row in rows]
