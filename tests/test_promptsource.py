@@ -7,9 +7,6 @@ from typing import Any
 
 import pytest
 
-from whet.errors import DataError
-from whet.example import Template
-from whet.prompts import promptsource, set_file
 from whet.prompts.library import open_set
 from whet.prompts.render import Rendered, Skipped, render
 
@@ -41,8 +38,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
               "correct_answer": "carbon dioxide", "support": "Plants take in carbon dioxide."}],
     "sms_spam": [{"sms": "You won! Call now.\n", "label": n} for n in range(2)],
     "squad_v2": [{"id": "1", "title": "Paris_France", "context": "Paris lies on the Seine.", "question": "Where is Paris?",
-                  "answers": answers} for answers in ({"text": ["on the Seine"], "answer_start": [11]},
-                                                      {"text": [], "answer_start": []})],
+                  "answers": {"text": found, "answer_start": [11] * len(found)}} for found in (["on the Seine"], [])],
     "super_glue/boolq": [{"passage": "Tin melts at 232 degrees.", "question": "does tin melt", "label": n, "idx": 0}
                          for n in range(2)],
     "super_glue/cb": [{"premise": "B: I think so.", "hypothesis": "it is so", "label": n, "idx": 0} for n in range(3)],
@@ -59,7 +55,7 @@ def folder(shared: Path) -> Path:
 
 
 def test_every_template_of_every_file_is_rendered(folder: Path) -> None:
-    """All 220 templates give a prompt and a completion for some row; what is skipped is skipped by the template's own condition."""
+    """All 220 templates give a prompt and a completion for some row; what is skipped, the template's own condition skips."""
     files = sorted(file.parent.relative_to(folder).as_posix() for file in folder.rglob("templates.yaml"))
     assert files == sorted(ROWS)
     rendered = skipped = 0

@@ -136,7 +136,7 @@ class Shape:
     def config(self) -> dict[str, Any]:
         """What Transformers builds this model from, `model_type` included."""
         if self.family == "gpt2":
-            own = {"n_embd": self.width, "n_layer": self.layers, "n_head": self.heads, "n_inner": self.ffn,
+            own: dict[str, Any] = {"n_embd": self.width, "n_layer": self.layers, "n_head": self.heads, "n_inner": self.ffn,
                    "n_positions": self.positions}  # fmt: skip
         else:
             own = {"hidden_size": self.width, "num_hidden_layers": self.layers, "num_attention_heads": self.heads,
@@ -182,7 +182,7 @@ def shape_of(config: Mapping[str, Any], base: str) -> Shape:
     Raises:
         ModelError: if it is of no known family, or a size is missing.
     """
-    where, family = f"[model] base {base}", config.get("model_type")
+    where, family = f"[model] base {base}", str(config.get("model_type"))
     known = f"Known are {', '.join(FAMILIES)}; for others, see `whet plan --replay`"
     if family not in FAMILIES:
         raise ModelError(Problem(where, f"no formula is known for model_type {family!r}", known))
