@@ -16,7 +16,7 @@ from whet.data.audit.finding import Finding, Severity, counted
 from whet.data.audit.material import Material
 
 FEWEST_WORDS = 5
-FEWEST_HITS = 3
+FEWEST_HITS = 2
 MINORITY_SHARE = 0.25
 STRAY_SHARE = 0.01
 UNSURE = ""
@@ -37,7 +37,7 @@ _LITTLE_WORDS = {
     "cs": "na se že je do to ve pro jako za by jsou ale po který nebo od jeho není také",
     "hu": "az és hogy nem is egy van meg ez de ki mint csak még ha már volt vagy el azt nagyon kell minden",
     "ro": "și de la în cu pe nu că este un din care mai pentru sau sunt se ce au fi prin dar fost ca",
-    "tr": "ve bir bu da de için ile çok ne var daha gibi olarak olan en kadar sonra ama değil her mi ya ise",
+    "tr": "ve bir bu için ile çok var daha gibi olarak olan kadar sonra ama değil mi ya ise değildir olduğu tarafından",
     "id": "yang dan di dengan untuk tidak ini itu dari pada adalah akan dalam ke kami kita atau oleh juga sudah ada bisa",
     "vi": "và của là có được cho không trong với các một những này đã người để khi từ về như cũng đến",
 }  # fmt: skip
@@ -70,6 +70,8 @@ def language_of(text: str) -> str:
     (first, most), (second, next_most) = hits.most_common(2)
     if most < max(FEWEST_HITS, 0.1 * len(words)):
         return UNSURE
+    if most - next_most < 2 and most < 3:
+        return UNSURE
     if most == next_most:
         # Danish and Norwegian share nearly all of their little words, and few texts tell them apart.
         return "da/no" if {first, second} == {"da", "no"} else UNSURE
@@ -93,7 +95,7 @@ def language_mix(material: Material) -> Iterator[Finding]:
     shares = ", ".join(f"{language} {n / sure:.1%}" for language, n in counts.most_common(8))
     if cases:
         seem = "seems" if len(cases) == 1 else "seem"
-        what = f"{counted(len(cases), 'row')} {seem} to be in another language than most ({sure:,} show one: {shares})"
+        what = f"{counted(len(cases), 'row')} {seem} to be in another language ({sure:,} show one: {shares})"
         severity: Severity = "warning" if len(cases) > STRAY_SHARE * sure else "note"
         yield Finding("language_mix", severity, what, "Read them: a few strays are better left out", cases)
     else:
@@ -107,7 +109,7 @@ def _language_of_row(material: Material, row: int) -> str:
 
 
 def _script_of(text: str) -> str:
-    """The language of the script that most letters belong to, or the script's name; Japanese where kana stand among the signs."""
+    """The language of the script that most letters belong to, or the script's name; Japanese where kana stand among them."""
     if text.isascii():
         return "Latin" if any(map(str.isalpha, text)) else UNSURE
     counts = Counter(_script(c) for c in text[:2000] if c.isalpha())
