@@ -13,12 +13,12 @@ from whet.synth.making import Making
 from whet.synth.spending import Forecast, Tokens
 
 
-def row_record(recipe: Recipe, row: Row, model: str) -> dict[str, Any]:
+def row_record(recipe: Recipe, row: Row, maker: str) -> dict[str, Any]:
     """An accepted row as the table holds it: the recipe's own columns first, then where it comes from."""
     synth, made = recipe.synth, row.candidate
     assert synth is not None
     origin = {
-        "id": row.id, "maker": model, "licence": synth.licence, "method": synth.method, "parents": list(made.parents),
+        "id": row.id, "maker": maker, "licence": synth.licence, "method": synth.method, "parents": list(made.parents),
         **made.marks, "request": row.request,
     }  # fmt: skip
     return {**_columns(recipe, made), **origin}

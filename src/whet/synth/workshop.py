@@ -11,17 +11,20 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from whet.data.examples import to_examples
+from whet.data.provenance import Tally
 from whet.data.read import read_rows
 from whet.errors import DataError, ModelError, Problem, RecipeError, RunError
-from whet.example import Example
+from whet.example import Example, Origin
 from whet.progress import Progress, Silent
 from whet.recipe import Recipe
 from whet.run import Run
+from whet.sections import Synth
 from whet.synth import report
 from whet.synth.candidate import OWN_COLUMNS
 from whet.synth.checks import build_checks
@@ -199,9 +202,14 @@ def _differences(path: Path, begun: Mapping[str, Any], asked: Mapping[str, Any])
 
 def _write_tables(run: Run, making: Making) -> None:
     """Writes the accepted and the rejected rows."""
-    recipe, model = making.desk.recipe, making.desk.synth.model
-    run.write_lines(ACCEPTED, (report.row_record(recipe, row, model) for row in making.stock.rows))
+    recipe, maker = making.desk.recipe, maker_name(making.desk.synth)
+    run.write_lines(ACCEPTED, (report.row_record(recipe, row, maker) for row in making.stock.rows))
     run.write_lines(REJECTED, report.rejected_records(recipe, making))
+
+
+def maker_name(synth: Synth) -> str:
+    """What the maker is called on a row: the model's name; of a folder on this machine its last part."""
+    return synth.model if synth.base_url or not Path(synth.model).is_dir() else Path(synth.model).name
 
 
 def _problems(recipe: Recipe) -> Iterator[Problem]:
@@ -218,6 +226,9 @@ def _problems(recipe: Recipe) -> Iterator[Problem]:
         yield Problem("[synth] method", "contrast edits seeds of a classify task, and knows no slices", "Name a table in seeds")
     for label in synth.shares.keys() - set(recipe.task.labels):
         yield Problem("[synth] shares", f"{label!r} is no label of the task", f"Its labels are {', '.join(recipe.task.labels)}")
+    terms = Origin("[synth] model", 1, synth.licence, maker_name(synth))
+    of_maker = Tally([Example("", {}, "", None, terms)]).refused(data.use)
+    yield from (replace(problem, where=f"[synth] model {synth.model}") for problem in of_maker)
     columns = [*data.input, *(name for name in (data.target, data.instruction, data.group) if name)]
     for name in sorted({*columns, *synth.slices} & set(OWN_COLUMNS)):
         yield Problem("[data]", f"the column {name!r} is one that whet writes itself", "Give it another name")
