@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from whet.budget.families import FAMILIES, Family
-from whet.data import bases
 from whet.errors import ModelError, Problem
-from whet.sections import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,36 +140,6 @@ class Shape:
                    "sliding_window": self.window or None}  # fmt: skip
         tokens = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
         return {"model_type": self.family, "vocab_size": self.vocabulary, "tie_word_embeddings": self.tied, **tokens, **own}
-
-
-def find_shape(base: str) -> Shape:
-    """The Shape of a base: the embedded one, of a local folder or finished run, of a model known by its Hub id, or of a Hub id
-    whose config.json can be fetched.
-
-    Raises:
-        ModelError: if there is no such base, or its family is none of those known here.
-    """
-    known = known_shape(base)
-    if known and not Path(base).is_dir():
-        return known
-    folder = bases.find(Model(base=base), ("config.json",)).folder
-    return read_shape(folder, base)
-
-
-def read_shape(folder: Path, base: str) -> Shape:
-    """The Shape that a folder's config.json describes.
-
-    Raises:
-        ModelError: if there is none, or it describes another kind of model.
-    """
-    where = f"[model] base {base}"
-    try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(Problem(where, f"its config.json cannot be read: {error}", "Name a model folder")) from None
-    if not isinstance(config, dict):
-        raise ModelError(Problem(where, "its config.json holds no object", "Name a model folder"))
-    return shape_of(config, base)
 
 
 def shape_of(config: Mapping[str, Any], base: str) -> Shape:
