@@ -117,8 +117,9 @@ def test_text_that_was_changed_since_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("broken", [
-    {"whet": 3}, {"whet": "{"}, {"whet": {"inputs": ["x"]}}, {"whet": {"inputs": {"a": 1}}}, {"whet": {"references": "x"}},
-    {"whet": {"references": [1]}}, {"whet": {"instruction": "x"}}, {"whet": None}, {"row": "1"}, {"id": None}, {"licence": 4},
+    {"whet": 3}, {"whet": "{"}, {"whet": {}}, {"whet": '{"inputs": ["x"]}'}, {"whet": '{"inputs": {"a": 1}}'},
+    {"whet": '{"references": "x"}'}, {"whet": '{"references": [1]}'}, {"whet": '{"instruction": "x"}'}, {"whet": None},
+    {"row": "1"}, {"id": None}, {"licence": 4},
 ])  # fmt: skip
 @pytest.mark.parametrize("form", FORMS)
 def test_a_record_that_somebody_broke_is_said(tmp_path: Path, form: Form, broken: dict[str, Any]) -> None:
@@ -158,6 +159,18 @@ def test_earlier_answers_are_not_learned_twice_by_others_either(tmp_path: Path) 
     chats = [json.loads(line)["messages"] for line in path.read_text().splitlines()]
     weights = [[turn.get("weight", 1) for turn in chat if turn["role"] == "assistant"] for chat in chats]
     assert weights == [[1], [0, 1], [0, 1]]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".parquet"])
+def test_the_library_of_the_hub_reads_it(tmp_path: Path, form: Form, suffix: str) -> None:
+    import datasets
+
+    path = write(tmp_path / f"train{suffix}", ROWS * 3 + (TURNS if form == "messages" else []), form)
+    kind = "parquet" if suffix == ".parquet" else "json"
+    loaded = datasets.load_dataset(kind, data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
+    assert len(loaded) == len(ROWS) * 3 + (len(TURNS) if form == "messages" else 0)
+    assert loaded[1]["licence"] == "CC-BY-4.0" and {"id", "source", "row", "maker", "whet"} <= set(loaded.column_names)
 
 
 # -- the command and the card ------------------------------------------------------------------------------------------

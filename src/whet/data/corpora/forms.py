@@ -32,7 +32,7 @@ def to_record(example: Example, form: Form) -> dict[str, Any]:
         >>> row = Example("a-1", {"input": "b a"}, "a b", None, Origin("a.json", 1), "Sort.")
         >>> to_record(row, "prompt-completion")
         {'prompt': 'Sort.\\nb a', 'completion': 'a b', 'id': 'a-1', 'group': None, 'source': 'a.json', 'row': 1,
-         'licence': None, 'maker': None, 'whet': {'inputs': {'input': 'b a'}}}
+         'licence': None, 'maker': None, 'whet': '{"inputs": {"input": "b a"}}'}
     """
     if example.history and form != "messages":
         what = f"it answers a turn of a conversation, and {form} has no place for what was said before"
@@ -50,7 +50,7 @@ def to_record(example: Example, form: Form) -> dict[str, Any]:
     origin = example.origin
     return {
         **own, "id": example.id, "group": example.group, "source": origin.source, "row": origin.row, "licence": origin.licence,
-        "maker": origin.maker, WHET: rest,
+        "maker": origin.maker, WHET: json.dumps(rest, ensure_ascii=False),
     }  # fmt: skip
 
 
@@ -123,10 +123,10 @@ def _with_origin(example: Example, value: Mapping[str, Any]) -> Example:
 
 
 def _rest(value: Mapping[str, Any]) -> dict[str, Any]:
-    """What stands in `whet`: an object, or (in Parquet) its JSON."""
+    """The object whose JSON stands in `whet`."""
     try:
-        rest = json.loads(value[WHET]) if isinstance(value[WHET], str) else value[WHET]
-    except ValueError:
+        rest = json.loads(value[WHET])
+    except (ValueError, TypeError):
         rest = None
     if isinstance(rest, dict) and not rest.get("instruction"):
         inputs, references = rest.get("inputs", {}), rest.get("references", [])

@@ -106,8 +106,7 @@ def _parquet(file: BinaryIO, form: Form) -> Iterator[Write]:
                 waiting.clear()
 
         def write(example: Example) -> None:
-            record = to_record(example, form)
-            waiting.append({**record, WHET: json.dumps(record[WHET], ensure_ascii=False)})
+            waiting.append(to_record(example, form))
             if len(waiting) == PARQUET_ROWS:
                 flush()
 
@@ -116,7 +115,7 @@ def _parquet(file: BinaryIO, form: Form) -> Iterator[Write]:
 
 
 def _schema(form: Form) -> Any:
-    """The columns of a form. What stands in `whet` is JSON there: its fields differ from row to row."""
+    """The columns of a form, with their types."""
     import pyarrow as pa
 
     message = pa.struct([("role", pa.string()), ("content", pa.string()), ("weight", pa.int64())])
