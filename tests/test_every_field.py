@@ -229,6 +229,9 @@ WRITE: Sections = {"task": {"labels": [], "kind": "generate"}}
 TEXT: Sections = {"task": {"kind": "text", "instruction": "", "labels": []}, "train": {"max_length": 64},
                   "data": {"path": "@book", "input": [], "target": None, "group": None, "mix_path": "@tasks"}}  # fmt: skip
 CHAT: Sections = {"path": "@chat", "format": "oig-text", "input": [], "target": None, "group": None}
+WORDED: Sections = {"data": {"templates": "classification"}}
+QUESTIONS: Sections = {"data": {"templates": "open_book_qa", "input": ["sentence", "other"],
+                                "template_fields": {"passage": "sentence", "question": "other"}}}  # fmt: skip
 LORA: Sections = {"lora": {"r": 2}}
 NF4: Sections = {**LORA, "model": {"quantize": "nf4"}}
 INT8: Sections = {**LORA, "model": {"quantize": "int8"}}
@@ -256,6 +259,10 @@ CASES = (
     Case("task.kind", "generate", read, NO_LABELS),
     Case("task.instruction", "Will they do it?", rows),
     Case("task.labels", ["True", "False"], read),
+    Case("task.definition", "A promise is a deed announced.", rows),
+    Case("task.constraints", "No guesses.", rows),
+    Case("task.positive_examples", [{"input": "We will.", "output": "True"}], rows),
+    Case("task.negative_examples", [{"input": "We may.", "output": "True", "explanation": "Not sure."}], rows),
     Case("data.path", "@table2", read),
     Case("data.format", "auto", read, {**WRITE, "data": CHAT}, "chat.jsonl: it holds JSON"),
     Case("data.input", ["other"], read),
@@ -275,6 +282,13 @@ CASES = (
     Case("data.maker", "mood", read),
     Case("data.use", "commercial", read, refused="table.csv, rows"),
     Case("data.near_duplicate_threshold", 0.4, read),
+    Case("data.templates", "topic", rows, WORDED),
+    Case("data.template", "sort", rows, WORDED),
+    Case("data.template_fields", {"passage": "other", "question": "sentence"}, rows, {**WRITE, **QUESTIONS}),
+    Case("data.options_fraction", 1.0, rows, WORDED),
+    Case("data.inverted_fraction", 0.4, rows, {**WRITE, **WORDED}),
+    Case("data.few_shot_fraction", 0.9, rows, WORDED),
+    Case("data.shots", 3, rows, {"data": {**WORDED["data"], "few_shot_fraction": 0.9}}),
     Case("data.document_characters", 1000, read, TEXT),
     Case("data.mix_path", "@tasks2", read, TEXT),
     Case("data.mix_fraction", 0.4, read, TEXT),
@@ -395,7 +409,7 @@ def made(files: Mapping[str, str], given: Sections, key: str = "", value: Any = 
 
 def test_every_setting_has_a_case() -> None:
     settings = [f"{section}.{key}" for section, keys in known_keys().items() for key in keys if section] + ["name", "seed"]
-    assert len(settings) == len(CASES) == 119
+    assert len(settings) == len(CASES) == 130
     assert sorted(case.key for case in CASES) == sorted(settings)
     assert {case.witness for case in CASES} == set(WITNESSES)
 

@@ -85,6 +85,8 @@ def kind(annotation: object) -> str:
         return f"list of {kind(arguments[0])}"
     if origin is dict:
         return f"table of {kind(arguments[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "table of " + ", ".join(f"`{name}`" for name in annotation.model_fields)
     return WORDS[typing.cast(type, annotation).__name__]
 
 

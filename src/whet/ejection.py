@@ -15,7 +15,7 @@ from whet.data.dataset import Dataset
 from whet.data.tokens import TOKENIZER_FILES, Tokens
 from whet.engine.timetable import build_timetable
 from whet.example import Example
-from whet.prompts import plain
+from whet.prompts import asking
 from whet.recipe import Recipe
 from whet.run import write_atomically
 from whet.sections import EMBEDDED_BASE
@@ -74,7 +74,7 @@ def _has_odd_rows(folder: Path) -> bool:
 
 
 def _row(recipe: Recipe, example: Example) -> dict[str, str]:
-    return {"prompt": plain.ask(recipe.task, example), "completion": plain.completion(example.target)}
+    return {"prompt": asking.ask(recipe.task, example), "completion": asking.completion(example)}
 
 
 def _order(recipe: Recipe, made: Dataset, tokens: Tokens) -> list[list[int]]:

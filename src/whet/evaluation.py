@@ -24,7 +24,7 @@ from whet.measure.metrics import measure, statistics
 from whet.measure.perplexity import Sizes, measure_text, text_statistics
 from whet.measure.reliability import reliability
 from whet.progress import Progress
-from whet.prompts import plain
+from whet.prompts import asking
 from whet.recipe import Recipe
 
 Floats = NDArray[np.float64]
@@ -92,12 +92,13 @@ def judge_labels(recipe: Recipe, splits: Splits, tuned: Reader, base: Base, prog
 def judge_answers(recipe: Recipe, splits: Splits, tuned: Reader, base: Base, progress: Progress) -> Judgement:
     """The Judgement of a `generate` run: greedy answers against the targets, and against prompting the base model."""
     test, longest = splits["test"], recipe.evaluate.max_new_tokens
-    targets = [e.target for e in test]
+    targets = [asking.answer(e) for e in test]
+    wanted = [(target, *e.references) for target, e in zip(targets, test, strict=True)]
     seed, resamples, groups = recipe.derive_seed("bootstrap"), recipe.evaluate.bootstrap_samples, _groups(test)
 
     def judged(answers: Sequence[str]) -> dict[str, Any]:
-        spread = bootstrap(generation_statistics(targets, answers), len(targets), groups, seed=seed, resamples=resamples)
-        return {**measure_generation(targets, answers).to_json(), "intervals": {k: v.to_json() for k, v in spread.items()}}
+        spread = bootstrap(generation_statistics(wanted, answers), len(wanted), groups, seed=seed, resamples=resamples)
+        return {**measure_generation(wanted, answers).to_json(), "intervals": {k: v.to_json() for k, v in spread.items()}}
 
     progress.start("answering test", len(test), "example")
     answers = tuned.answers(_prompts(tuned, test), longest, progress)
@@ -119,7 +120,8 @@ def judge_answers(recipe: Recipe, splits: Splits, tuned: Reader, base: Base, pro
         "forgetting": _forgetting(tuned, base, progress), "verdict": f"{verdict}.",
     }  # fmt: skip
     rows = [
-        {"id": e.id, "text": e.text, "target": e.target, "answer": answer, "origin": e.to_json()["origin"], "group": e.group,
+        {"id": e.id, "text": e.text, "target": targets[i], "answer": answer, "origin": e.to_json()["origin"], "group": e.group,
+         **({"references": list(e.references)} if e.references else {}),
          "baselines": {name: found[i] for name, found in others.items()}}
         for i, (e, answer) in enumerate(zip(test, answers, strict=True))
     ]  # fmt: skip
@@ -189,7 +191,7 @@ def _text_verdict(gap: Difference, nats: Floats, before: Floats, sizes: Sizes) -
 
 
 def _prompts(reader: Reader, examples: Sequence[Example], shown: Sequence[Example] = ()) -> list[str]:
-    return [plain.ask(reader.task, e, shown) for e in examples]
+    return [asking.ask(reader.task, e, shown) for e in examples]
 
 
 def _calibrate(validation: Sequence[Example], tuned: Reader, progress: Progress) -> Calibration:
@@ -234,8 +236,8 @@ def _demonstrations(recipe: Recipe, train: Sequence[Example], reader: Reader, te
     longest = max(test, key=lambda e: len(e.text))
     room = 1 if recipe.task.kind == "classify" else recipe.evaluate.max_new_tokens
     while shown and reader.max_length:
-        need = len(reader.tokens.prompt(plain.ask(reader.task, longest, shown)))
-        answer = max(len(reader.tokens.completion(plain.completion(e.target))) for e in shown)
+        need = len(reader.tokens.prompt(asking.ask(reader.task, longest, shown)))
+        answer = max(len(reader.tokens.completion(asking.completion(e))) for e in shown)
         if need + max(room, answer) + 8 <= reader.max_length:
             break
         shown = shown[:-1]

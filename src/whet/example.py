@@ -12,6 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field
 Kind = Literal["classify", "generate", "text"]
 
 
+class Worked(BaseModel):
+    """An example that a task is explained with. Its text is part of every prompt, and nothing is learned or measured on it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: str = Field(description="what is read")
+    output: str = Field(description="an answer to it")
+    explanation: str = Field("", description="why this answer is right, or wrong")
+
+
 class Task(BaseModel):
     """What the model must do. The `[task]` section of a recipe."""
 
@@ -25,6 +35,10 @@ class Task(BaseModel):
         description="what to do, in words, first in every prompt; not needed where rows bring their own, or for `text`",
     )
     labels: tuple[str, ...] = Field((), description="the answers a `classify` task chooses from, in a fixed order")
+    definition: str = Field("", description="what the task is, at length; stands behind `instruction` in every prompt")
+    constraints: str = Field("", description="what an answer must avoid")
+    positive_examples: tuple[Worked, ...] = Field((), description="worked examples that every prompt shows")
+    negative_examples: tuple[Worked, ...] = Field((), description="examples of wrong answers that every prompt shows as such")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +114,8 @@ class Template:
 class Example:
     """One labelled item. `inputs` maps column name to text in the recipe's order; `target` is the answer, empty for plain
     text, all of which is learned; `instruction` is its own, where it does not follow the task's; `history` is what was said
-    before it, where it answers a turn of a conversation; `references` are other answers that are as right as `target`; `template`
-    puts it into words, where that is not the plain one."""
+    before it, where it answers a turn of a conversation; `references` are other answers that are as right as `target`;
+    `template` puts it into words, where that is not the plain one."""
 
     id: str
     inputs: Mapping[str, str]

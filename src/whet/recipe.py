@@ -19,6 +19,7 @@ from whet.sections import EMBEDDED_BASE, Data, Evaluate, Lora, Model, Section, S
 
 EMBEDDED_DATA = "embedded:"  # a data path that begins so names a file shipped with whet
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+TOLD = ("instruction", "definition", "constraints", "positive_examples", "negative_examples")  # what [task] says in words
 SECTIONS: dict[str, type[BaseModel]] = {
     "task": Task, "data": Data, "model": Model, "lora": Lora, "train": Train, "evaluate": Evaluate,
     "synth": Synth,
@@ -78,14 +79,15 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _text_keys_fit(self) -> Recipe:
         data, is_text = self.data, self.task.kind == "text"
-        answers = {"target": data.target, "instruction": data.instruction}
+        answers = {"target": data.target, "instruction": data.instruction, "templates": data.templates}
         texts = {"mix_path": data.mix_path, "document_characters": data.document_characters}
         misplaced = [key for key, value in (answers if is_text else texts).items() if value]
         if misplaced:
             whose = 'kind = "text" answers nothing' if is_text else 'that belongs to kind = "text"'
             raise ValueError(f"[data] {', '.join(misplaced)}: {whose}; leave it out")
-        if is_text and self.task.instruction and not data.mix_path:
-            raise ValueError('[task] instruction: kind = "text" reads plain text, without one; leave it out')
+        told = [key for key in TOLD if getattr(self.task, key)]
+        if is_text and told and not data.mix_path:
+            raise ValueError(f'[task] {", ".join(told)}: kind = "text" reads plain text, without one; leave it out')
         return self
 
     def dump(self) -> str:
@@ -172,7 +174,8 @@ def _missing(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         return
     if data.get("format"):
         return
-    if "task" in values and not task.get("instruction") and not data.get("instruction"):
+    said = [task.get("instruction"), task.get("definition"), data.get("instruction"), data.get("templates")]
+    if "task" in values and not any(said):
         yield "task", "instruction"
     if "data" in values:
         yield from (("data", key) for key in ("input", "target") if not data.get(key))
@@ -260,7 +263,8 @@ def anchored(recipe: Recipe, folder: Path) -> Recipe:
         file = (folder / name).expanduser()
         return str(file.resolve()) if file.is_dir() else name
 
-    paths = {key: anchor(getattr(recipe.data, key)) for key in ("path", "validation_path", "test_path", "mix_path")}
+    named = ("path", "validation_path", "test_path", "mix_path", "templates")
+    paths = {key: anchor(getattr(recipe.data, key)) for key in named}
     models: dict[str, Any] = {"adapters": tuple(anchor_folder(name) for name in recipe.model.adapters)}
     if recipe.model.base != EMBEDDED_BASE:
         models |= {"base": anchor_folder(recipe.model.base)}

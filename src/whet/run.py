@@ -18,7 +18,7 @@ from typing import Any
 
 import whet
 from whet.errors import Problem, RunError
-from whet.example import Drop, Example, Task
+from whet.example import Drop, Example, Task, Template
 from whet.measure.calibration import Calibration
 from whet.recipe import Recipe, load
 
@@ -167,7 +167,20 @@ class Run:
         """The examples of one split, in the dataset's order."""
         if not self.has(f"dataset/{split}.jsonl"):
             raise RunError(Problem(str(self.path), "it holds no prepared data yet", "Run `whet prepare` first"))
-        return [Example.from_json(r) for r in self.read_lines(f"dataset/{split}.jsonl")]
+        templates = {template.name: template for template in self.templates}
+        return [Example.from_json(r, templates) for r in self.read_lines(f"dataset/{split}.jsonl")]
+
+    @property
+    def templates(self) -> tuple[Template, ...]:
+        """What the examples are asked with, the first of which stands for all; none where they are asked plainly."""
+        if not self.has("templates.json"):
+            return ()
+        return tuple(Template.from_json(record) for record in self.read_json("templates.json")["templates"])
+
+    @property
+    def template(self) -> Template | None:
+        """What a new text is asked with; None: plainly."""
+        return next(iter(self.templates), None)
 
     # -- writing --------------------------------------------------------------------------------------------------
 

@@ -70,6 +70,26 @@ class Data(Section):
     near_duplicate_threshold: float = Field(
         0.8, description="Jaccard similarity from which two texts are the same for a leak", gt=0, le=1
     )
+    templates: str | None = Field(
+        None, description="a template set: a name in `whet template list`, or a file of templates. Each training example is "
+        "asked with one of them; validation, test and predictions with the first",
+    )  # fmt: skip
+    template: str | None = Field(None, description="the only template of the set that is used; left out: all of them")
+    template_fields: dict[str, str] = Field(
+        default_factory=dict, description="field of the templates = column of `input`, where they are called differently; "
+        "\"=text\" is a text that is the same for every row",
+    )  # fmt: skip
+    options_fraction: float = Field(
+        0.5, description="share of the training examples with the Options clause, of those whose template takes one; "
+        "from a half on, validation, test and predictions have it too", ge=0, le=1,
+    )  # fmt: skip
+    inverted_fraction: float = Field(
+        0.0, description="`generate`: share of the training examples whose template turns the task around", ge=0, lt=1
+    )
+    few_shot_fraction: float = Field(
+        0.0, description="share of the training examples behind worked ones, always the same of the training split", ge=0, le=1
+    )
+    shots: int = Field(2, description="worked examples that these are asked behind", ge=1)
     document_characters: int | None = Field(
         None, description="`text`: files are cut between paragraphs into documents of about so many characters; "
         "left out: a file is a document, but one file alone is cut at 5,000", ge=100,
@@ -87,6 +107,19 @@ class Data(Section):
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _template_keys_fit(self) -> Data:
+        of_templates = ("template", "template_fields", "options_fraction", "inverted_fraction", "few_shot_fraction", "shots")
+        if self.templates is None:
+            usual = {key: type(self).model_fields[key].get_default(call_default_factory=True) for key in of_templates}
+            if given := [key for key, value in usual.items() if getattr(self, key) != value]:
+                raise ValueError(f"{', '.join(given)}: these belong to `templates`; add it, or leave them out")
+        elif self.format or self.instruction:
+            raise ValueError("templates say what to do, and so do the rows of a corpus or an instruction column; leave one out")
+        if self.shots != 2 and not self.few_shot_fraction:
+            raise ValueError("shots belongs to few_shot_fraction; add it, or leave shots out")
+        return self
 
 
 class Model(Section):

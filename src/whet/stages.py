@@ -19,6 +19,7 @@ from whet.data import tokens as tokenizers
 from whet.errors import Problem, RecipeError, RunError, UserError
 from whet.example import Example, Prediction
 from whet.progress import Progress, Silent
+from whet.prompts import asking
 from whet.recipe import Recipe
 from whet.run import Run, command_line
 from whet.series import run_folder, stage_name
@@ -183,6 +184,8 @@ def prepare(recipe: Recipe, out: Path | None = None, progress: Progress | None =
         made = made or check(recipe)  # a kill may have fallen between the folder and its dataset
         for split, examples in made.splits.items():
             run.write_lines(f"dataset/{split}.jsonl", (e.to_json() for e in examples))
+        if made.templates:
+            run.write_json("templates.json", {"templates": [template.to_json() for template in made.templates]})
         run.write_dropped(made.drops)
         run.update_manifest(dataset=made.summary())
     return run
@@ -234,7 +237,7 @@ def train(run: Run, progress: Progress | None = None) -> Run:
             progress.say(adapters.describe(trained))
         asked = reader.open_reader(run, trained, tokens)
         validate = partial(reader.validate, asked, run.examples("validation"), held)
-        course = build_course(recipe, run.task, rows, tokens, validate, run.path)
+        course = build_course(recipe, asking.in_words(run.task, run.template), rows, tokens, validate, run.path)
         state = loop.train(trained, course, progress)
         model.save_result(trained, run, tokens.folder)
         run.update_manifest(training=loop.summary(trained, state, course.timetable))

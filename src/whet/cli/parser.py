@@ -308,7 +308,7 @@ def _seed(p: argparse.ArgumentParser) -> None:
 
 
 def _rows(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--rows", type=Path, metavar="TABLE", help="a table whose rows are rendered; what comes out is looked at too")
+    p.add_argument("--rows", type=Path, metavar="TABLE", help="a table; what its rows become is looked at too")
 
 
 def _toml_file(p: argparse.ArgumentParser) -> None:

@@ -6,11 +6,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from whet.data import bases
+from whet.data import bases, templated
 from whet.data import tokens as tokenizers
 from whet.data.clean import clean
 from whet.data.corpora.rows import read_rows_of
@@ -24,7 +25,7 @@ from whet.data.read import read_rows
 from whet.data.split import split
 from whet.data.table import Sifted
 from whet.errors import DataError
-from whet.example import Drop, Example, Task
+from whet.example import Drop, Example, Task, Template
 from whet.recipe import EMBEDDED_DATA, Recipe
 from whet.run import Run, file_hash
 
@@ -38,6 +39,7 @@ class Dataset:
     splits: Mapping[str, tuple[Example, ...]]
     drops: tuple[Drop, ...]
     notes: tuple[str, ...]
+    templates: tuple[Template, ...] = ()  # with which the examples are asked, first the one that stands for all; none: plainly
     mixed: int = 0  # how many of train are instruction rows that were mixed into plain text
 
     def tally(self) -> Tally:
@@ -54,6 +56,7 @@ class Dataset:
             "splits": {name: _split_summary(examples, self.labels) for name, examples in self.splits.items()},
             "notes": list(self.notes),
             "terms": terms_of(self.tally()).to_json(),
+            **({"templates": len(self.templates)} if self.templates else {}),
             **({"mixed": self.mixed} if self.mixed else {}),
         }
 
@@ -74,8 +77,9 @@ def build(recipe: Recipe, tokens: tokenizers.Tokens) -> Dataset:
             the use that `use` names.
     """
     parts, labels = read(recipe)
-    task = recipe.task.model_copy(update={"labels": labels})
-    fitted = {name: _fit(part.sifted, task, recipe, tokens) for name, part in parts.items()}
+    task, wording = recipe.task.model_copy(update={"labels": labels}), templated.open_wording(recipe, labels)
+    worded = {name: templated.dress(part.sifted, wording) if wording else part.sifted for name, part in parts.items()}
+    fitted = {name: _fit(sifted, task, recipe, tokens) for name, sifted in worded.items()}
     splits = split(
         fitted["path"].examples,
         seed=recipe.derive_seed("split"),
@@ -84,13 +88,20 @@ def build(recipe: Recipe, tokens: tokenizers.Tokens) -> Dataset:
         labels=labels,
         threshold=recipe.data.near_duplicate_threshold,
     )
-    mixed = _mixed(splits.train, task, recipe, tokens) if recipe.data.mix_path else _Part(0, Sifted([], [], []))
+    train, dealt = splits.train, list[str]()
+    if wording:
+        longest = tokens.longest(recipe.train.max_length)
+        fits = partial(tokenizers.fits, task=task, tokens=tokens, max_length=longest)
+        train, dealt = templated.deal_out(train, wording, recipe.derive_seed("templates"), fits)
+    mixed = _mixed(train, task, recipe, tokens) if recipe.data.mix_path else _Part(0, Sifted([], [], []))
+    made_splits: dict[str, tuple[Example, ...]] = {**dict(splits.items()), "train": (*train, *mixed.sifted.examples)}
     made = Dataset(
         read=sum(part.read for part in parts.values()) + mixed.read,
         labels=labels,
-        splits={**dict(splits.items()), "train": (*splits.train, *mixed.sifted.examples)},
+        splits=made_splits,
         drops=(*(d for f in fitted.values() for d in f.drops), *splits.drops, *mixed.sifted.drops),
-        notes=(*(n for f in fitted.values() for n in f.notes), *splits.notes, *mixed.sifted.notes),
+        notes=(*(n for f in fitted.values() for n in f.notes), *splits.notes, *dealt, *mixed.sifted.notes),
+        templates=templated.used(made_splits, wording) if wording else (),
         mixed=len(mixed.sifted.examples),
     )
     if refused := made.tally().refused(recipe.data.use):
@@ -175,6 +186,8 @@ def hashes(recipe: Recipe) -> dict[str, dict[str, Any]]:
 
     names = [*paths(recipe).values(), *([recipe.data.mix_path] if recipe.data.mix_path else [])]
     found = {name: fingerprint(Path(location(name))) for name in names}
+    if recipe.data.templates and Path(recipe.data.templates).is_file():
+        found[recipe.data.templates] = fingerprint(Path(recipe.data.templates))
     earlier = bases.run_at(recipe.model.base)
     return found if earlier is None else {**found, recipe.model.base: {"sha256": _result_hash(earlier)}}
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from whet.data import bases
 from whet.errors import DataError, ModelError, Problem
 from whet.example import Drop, Example, Task
-from whet.prompts import plain
+from whet.prompts import asking
 from whet.sections import Model
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "config.json", "generation_config.json")
@@ -110,7 +110,12 @@ def encode_all(examples: Sequence[Example], task: Task, tokens: Tokens, max_leng
 
 def encode(example: Example, task: Task, tokens: Tokens) -> Encoded:
     """The ids of one example: those of its prompt, then those of its completion and the end token."""
-    return Encoded(example.id, tokens.prompt(plain.ask(task, example)), tokens.completion(plain.completion(example.target)))
+    return Encoded(example.id, tokens.prompt(asking.ask(task, example)), tokens.completion(asking.completion(example)))
+
+
+def fits(example: Example, task: Task, tokens: Tokens, max_length: int | None) -> bool:
+    """Is an example no longer than so many tokens?"""
+    return max_length is None or len(encode(example, task, tokens)) <= max_length
 
 
 def windows(example: Example, tokens: Tokens, max_length: int | None) -> list[Encoded]:

@@ -11,11 +11,12 @@ import torch
 from whet.data.tokens import Encoded, Tokens
 from whet.engine import infer
 from whet.errors import DataError, Problem
-from whet.example import Example, Task
+from whet.example import Example, Origin, Task, Template
 from whet.measure.balance import prior_shift, shifted
 from whet.measure.calibration import Calibration, softmax
 from whet.progress import Progress, Silent
-from whet.prompts import plain
+from whet.prompts import asking, plain
+from whet.prompts.sets import needed
 from whet.recipe import Recipe
 from whet.run import Run
 
@@ -23,7 +24,8 @@ from whet.run import Run
 @dataclass(frozen=True)
 class Reader:
     """A model that can be asked. `max_length` is the most tokens of prompt and answer together, None for no limit;
-    `shift` (C,) leads the label scores of a model trained on balanced classes back to the true shares."""
+    `shift` (C,) leads the label scores of a model trained on balanced classes back to the true shares; `template` is what all
+    is asked with, None for the plain one."""
 
     model: torch.nn.Module
     task: Task
@@ -31,10 +33,11 @@ class Reader:
     batch_size: int
     max_length: int | None = None
     shift: np.ndarray | None = None
+    template: Template | None = None
 
     def label_scores(self, prompts: Sequence[str], progress: Progress) -> np.ndarray:
         """log P(label and end token | prompt) for each prompt and each label in the task's order: (N, C)."""
-        labels = [self.tokens.completion(plain.completion(label)) for label in self.task.labels]
+        labels = [self.tokens.completion(text) for text in asking.label_completions(self.template, self.task.labels)]
         ids = self._ids(prompts, longest_answer=max(map(len, labels)))
         scores = infer.label_scores(self.model, ids, labels, self.tokens.padding, self.batch_size, progress.advance)
         return scores if self.shift is None else shifted(scores, self.shift)
@@ -75,7 +78,7 @@ def open_reader(run: Run, model: torch.nn.Module, tokens: Tokens, *, is_trained:
     if is_trained and recipe.train.class_balance != "none":
         counts = run.manifest["dataset"]["splits"]["train"]["labels"]
         shift = prior_shift([counts[label] for label in task.labels])
-    return Reader(model, task, tokens, recipe.evaluate.batch_size, tokens.max_length, shift)
+    return Reader(model, task, tokens, recipe.evaluate.batch_size, tokens.max_length, shift, run.template)
 
 
 def validate(
@@ -93,7 +96,7 @@ def validate(
     tokens = sum(len(r.completion) for r in rows)
     if reader.task.kind != "classify":
         return float(asked.answer_nats(rows, silent).sum() / tokens), None
-    scores = asked.label_scores([plain.ask(reader.task, e) for e in examples], silent)
+    scores = asked.label_scores([asking.ask(reader.task, e) for e in examples], silent)
     truth = np.array([reader.task.labels.index(e.target) for e in examples])
     nats = -scores[np.arange(len(truth)), truth].sum()
     return float(nats / tokens), float((scores.argmax(1) == truth).mean())
@@ -108,6 +111,8 @@ def read_passages(
         DataError: if the task reads several columns, or an instruction of each row: a passage has neither.
     """
     columns = ("input",) if recipe.data.format else recipe.data.input
+    if reader.template is not None:
+        columns = needed([reader.template], reader.template.target)
     if len(columns) != 1:
         what = f"the task reads {len(columns)} columns ({', '.join(columns)}), and a document is one text"
         raise DataError(Problem("predict", what, "Train a task with one input to read documents"))
@@ -116,7 +121,8 @@ def read_passages(
         raise DataError(Problem("predict", what, "Give the recipe a [task] instruction too, and train with it"))
     if not passages:
         return []
-    prompts = [plain.prompt(reader.task, {columns[0]: passage}) for passage in passages]
+    blank = Example("", {}, "", None, Origin("document", 1), template=reader.template)
+    prompts = [asking.ask(reader.task, replace(blank, inputs={columns[0]: passage})) for passage in passages]
     if reader.task.kind == "generate":
         return [(answer, None, {}) for answer in reader.answers(prompts, recipe.evaluate.max_new_tokens, progress)]
     labels = reader.task.labels

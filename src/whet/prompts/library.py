@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -20,7 +21,9 @@ def builtin_names() -> list[str]:
 
 
 def open_set(source: str | Path, task: str = "") -> TemplateSet:
-    """The template set in a file (ours, promptsource's YAML or FLAN's Python, which is read and not run), or whet's own set.
+    """The template set in a file (ours, promptsource's YAML, FLAN's Python, a run's templates.json), or whet's own set.
+
+    Nothing of a file is run: Python is read as a syntax tree, and Jinja is rendered in a sandbox when its time comes.
 
     Args:
         source: a name in `whet template list`, or a path.
@@ -42,12 +45,36 @@ def open_set(source: str | Path, task: str = "") -> TemplateSet:
             found = promptsource.read(text, file.name)
         elif file.suffix == ".py":
             found = flan.read(text, file.name)
+        elif file.suffix == ".json":
+            found = set_file.read_run(text, file.name)
         elif file.suffix == SUFFIX:
             found = set_file.read(text, file.stem, file.name)
         else:
             do = "Name a .toml file of our own, promptsource's templates.yaml, or FLAN's templates.py"
             raise DataError(Problem(file.name, f"whet reads no templates from {file.suffix or 'files without a suffix'}", do))
     return found.of_task(task) if task else found
+
+
+def imported(source: str | Path, task: str = "", labels: tuple[str, ...] = ()) -> TemplateSet:
+    """The set as a file of our own can hold it: with slots wherever they say what the template says.
+
+    Args:
+        source: as in `open_set`.
+        task: likewise.
+        labels: what the labels are called, in the order of the answers; left out, promptsource's are numbers from 0.
+
+    Raises:
+        DataError: as `open_set`, or if there are more or fewer labels.
+    """
+    found = promptsource.simplified(open_set(source, task))
+    if not labels:
+        return found
+    if len(labels) != len(found.labels):
+        what = f"{len(labels)} labels are given, and its templates choose from {len(found.labels)} answers"
+        raise DataError(Problem(str(source), what, "Name one for each answer, in their order, with commas between"))
+    called = dict(zip(found.labels, labels, strict=True))
+    templates = tuple(replace(t, answers={called[k]: v for k, v in t.answers.items()}) for t in found.templates)
+    return replace(found, labels=labels, templates=templates)
 
 
 def _text(file: Path, source: str) -> str:

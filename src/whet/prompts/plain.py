@@ -1,4 +1,4 @@
-"""The plain template: the instruction first (rows share it, so it is computed once), then the inputs, then the answer.
+"""The plain template: what the task is first (rows share it, so it is computed once), then the inputs, then the answer.
 
 Decide if the sentence is a promise.
 
@@ -25,7 +25,7 @@ def prompt(
     """The text up to and including `Answer:`; the completion follows it.
 
     Args:
-        task: gives the instruction, where there is no own one.
+        task: says what to do, where there is no own instruction.
         inputs: column name to text; one input is called `Text`, several keep their names, an empty one is left out.
         demonstrations: worked examples to show first (few-shot), each behind its own instruction where it has one.
         instruction: the example's own.
@@ -39,9 +39,28 @@ def prompt(
     asked = [(d.history, d.instruction, _block(d.inputs) + completion(d.target)) for d in demonstrations]
     for before, own, block in [*asked, (history, instruction, _block(inputs))]:
         parts += [f"Answer:{completion(m.text)}" if m.role == "assistant" else m.text.strip() for m in before]
-        wanted = (own or task.instruction).strip()
+        wanted = own.strip() if own else told(task)
         parts += [wanted, block] if before or wanted != said else [block]  # what all share stands once, at the front
         said = wanted
+    return "\n\n".join(parts)
+
+
+def told(task: Task) -> str:
+    """What the task is, in words: instruction, definition, what to avoid, worked examples with what is right or wrong in them.
+
+    Example:
+        >>> print(told(Task(instruction="Answer.", constraints="No guesses.")))
+        Answer.
+        <BLANKLINE>
+        Things to avoid: No guesses.
+    """
+    titled = [("", task.instruction), ("Definition: ", task.definition), ("Things to avoid: ", task.constraints)]
+    parts = [title + text.strip() for title, text in titled if text.strip()]
+    for kind, examples in (("Positive", task.positive_examples), ("Negative", task.negative_examples)):
+        for number, each in enumerate(examples, 1):
+            why = [f"Explanation: {each.explanation.strip()}"] if each.explanation.strip() else []
+            lines = [f"{kind} example {number}", f"Input: {each.input.strip()}", f"Output: {each.output.strip()}", *why]
+            parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
 

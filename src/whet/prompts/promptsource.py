@@ -72,6 +72,8 @@ def simplified(found: TemplateSet) -> TemplateSet:
 
     What chooses from a list of another length, or by another field, than most of the set's templates stays Jinja.
     """
+    if not any(template.jinja for template in found.templates):
+        return found
     read_as = {t.name: syntax.simple(t.jinja, t.answer_choices) for t in found.templates if t.jinja}
     choices = {t.name: syntax.split_choices(t.answer_choices) or () for t in found.templates}
     for name, simple in read_as.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from whet.example import Template
@@ -105,6 +105,18 @@ def few_shot(template: Template, shown: Sequence[Rendered], asked: Rendered) -> 
     """
     blocks = [cued(template, each.prompt) + spaced(template, each.completion) for each in shown]
     return Rendered(asked.name, template.separator.join([*blocks, asked.prompt]), asked.completion)
+
+
+def render_shown(
+    template: Template, row: Row, shown: Sequence[Row], *, with_options: bool = True, seed: int = 0
+) -> Rendered | Skipped:
+    """What a template makes of a row behind worked examples; the first reason why not, if one of them cannot be rendered."""
+    made = [render(template, each, with_options=with_options, seed=seed) for each in [*shown, row]]
+    for number, each in enumerate(made, 1):
+        if isinstance(each, Skipped):
+            return each if number == len(made) else replace(each, reason=f"worked example {number}: {each.reason}")
+    *examples, asked = (each for each in made if isinstance(each, Rendered))
+    return few_shot(template, examples, asked)
 
 
 def cued(template: Template, prompt: str) -> str:

@@ -24,6 +24,7 @@ answers = ["no", "yes"]
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -64,6 +65,23 @@ def read(text: str, name: str, where: str) -> TemplateSet:
     templates = tuple(_template(record, target, labels) for record in values["template"])
     fields = tuple(values.get("fields", ())) or needed(templates, target)
     made = TemplateSet(name, about, kind, fields, target, labels, templates)
+    require_sound(made, where)
+    return made
+
+
+def read_run(text: str, where: str) -> TemplateSet:
+    """The templates that a run keeps, as a set: `templates.json` of a run folder.
+
+    Raises:
+        DataError: the text holds something else.
+    """
+    try:
+        templates = tuple(Template.from_json(record) for record in json.loads(text)["templates"])
+        first = templates[0]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise DataError(Problem(where, "it holds no templates of a run", "Name a templates.json that whet wrote")) from None
+    fields = needed(templates, first.target)
+    made = TemplateSet("run", "The templates of a run", "generate", fields, first.target, (), templates)
     require_sound(made, where)
     return made
 

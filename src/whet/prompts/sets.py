@@ -6,7 +6,7 @@ import difflib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from whet.errors import DataError, Problem
 from whet.example import Template
@@ -33,6 +33,14 @@ class TemplateSet:
     labels: tuple[str, ...]
     templates: tuple[Template, ...]
     repairs: tuple[Repair, ...] = ()
+
+    def summary(self) -> dict[str, Any]:
+        """What a list of sets says of it, as plain JSON values."""
+        turned = sum(template.is_inverted for template in self.templates)
+        return {
+            "name": self.name, "about": self.about, "kind": self.kind, "fields": list(self.fields), "target": self.target,
+            "labels": list(self.labels), "templates": len(self.templates), "inverted": turned,
+        }  # fmt: skip
 
     def named(self, name: str) -> Template:
         """The template of this name.
