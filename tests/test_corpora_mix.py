@@ -149,9 +149,9 @@ def test_a_large_mix_goes_over_disk_and_is_the_same(
 
 
 def test_memory_does_not_grow_with_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("whet.data.corpora.blend.BUCKET_ROWS", 300)
+    monkeypatch.setattr("whet.data.corpora.blend.BUCKET_ROWS", 150)
     peaks = []
-    for size in (2000, 6000):
+    for size in (1000, 3000):
         (tmp_path / str(size)).mkdir()
         rows = [{"instruction": f"Say {n}.", "input": "x" * 300, "output": "y" * 300} for n in range(size)]
         file = tmp_path / str(size) / "a.jsonl"
