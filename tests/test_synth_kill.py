@@ -14,10 +14,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from scripted_server import Play, ScriptedServer
 from synth_parts import is_probe, lines, made, maker, recipe
 
-KILLS = int(os.environ.get("WHET_KILLS", "15"))
+KILLS = int(os.environ.get("WHET_KILLS", "10"))
 Asked = tuple[int, str, int]  # what tells requests apart: seed, last message, room for the answer
 
 
@@ -60,8 +61,13 @@ def wait_for(server: ScriptedServer, count: int) -> None:
         time.sleep(0.002)
 
 
-def test_kills_lose_no_row_and_pay_nothing_twice(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"rows": 60 * KILLS, "concurrency": 16}
+@pytest.mark.parametrize("is_checked", [False, True], ids=["filtered", "checked"])
+def test_kills_lose_no_row_and_pay_nothing_twice(tmp_path: Path, is_checked: bool) -> None:
+    wanted_kills = KILLS // 2 if is_checked else KILLS
+    rows = (
+        10 if is_checked else 60
+    ) * wanted_kills  # about as many requests: a checked row is asked about, and one in three passes
+    settings: dict[str, Any] = {"rows": rows, "concurrency": 16, "check_labels": is_checked}
     draw = random.Random(11)
     with ScriptedServer(slow) as server:
         wanted = recipe(server.base_url, **settings)
@@ -79,7 +85,7 @@ def test_kills_lose_no_row_and_pay_nothing_twice(tmp_path: Path) -> None:
                 starter.stdin.write("\n")
                 starter.stdin.flush()
                 process = int(starter.stdout.readline())
-                if kills < KILLS:
+                if kills < wanted_kills:
                     before = len(server.bodies)
                     # Two of three in the middle of the asking; the others whenever: while it starts, or reads its journal.
                     wait_for(server, before + draw.randint(1, 24) if kills % 3 else 0)
@@ -98,9 +104,9 @@ def test_kills_lose_no_row_and_pay_nothing_twice(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "killed" / "synth.json").read_text("utf-8"))
     assert lines(tmp_path / "killed" / "accepted.jsonl") == lines(tmp_path / "whole" / "accepted.jsonl"), "no row is lost"
     assert lines(tmp_path / "killed" / "rejected.jsonl") == lines(tmp_path / "whole" / "rejected.jsonl")
-    assert report["rows"] == whole["rows"] == 60 * KILLS
+    assert report["rows"] == whole["rows"] == rows
     again = sum(asked.values()) - len(asked)
     assert again <= report["requests"]["without_answer_perhaps_paid"] <= kills * 17, "what was in flight is counted"
     assert report["requests"]["answered"] == whole["requests"]["answered"] == len(asked)
-    assert kills == KILLS or ended == 0
-    assert middles >= KILLS // 3, f"only {middles} of {kills} kills fell while it was asking"
+    assert kills == wanted_kills or ended == 0
+    assert middles >= wanted_kills // 3, f"only {middles} of {kills} kills fell while it was asking"
