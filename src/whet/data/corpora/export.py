@@ -24,6 +24,7 @@ from whet.run import write_atomically
 
 IN_FOLDER = "train.parquet"
 LOOKED_AT = 200  # rows of each source, for their language
+LOOKED_AT_CHARS = 500  # of what is read and of what is answered
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Export:
         source = example.origin.source
         if self._looked_at[source] < LOOKED_AT:
             self._looked_at[source] += 1
-            self.languages[language_of(f"{example.text}\n{example.target}")] += 1
+            self.languages[language_of(f"{example.text[-LOOKED_AT_CHARS:]}\n{example.target[:LOOKED_AT_CHARS]}")] += 1
 
     def to_json(self) -> dict[str, Any]:
         """What was written, as plain JSON values."""
