@@ -1,8 +1,8 @@
 """Rows that hold passages of a benchmark: runs of 13 words that stand in both, shown word for word.
 
-False alarms are what makes such a check useless, so precision comes first: a run that many passages of the benchmark share (its
-instructions) does not count, nor one of few different words; a passage of 8 to 12 words must stand whole in the row, a shorter
-one must be the whole of a row's text.
+False alarms are what makes such a check useless, so precision comes first: words that many passages of the benchmark share in
+runs of 6 are its instructions, and 7 words of a run must be others; a passage of 8 to 12 words must stand whole in the row, a
+shorter one must be the whole of a row's text.
 
 Source: runs of 13 words as in Brown et al. 2020, "Language Models are Few-Shot Learners", appendix C.
 """
@@ -10,13 +10,13 @@ Source: runs of 13 words as in Brown et al. 2020, "Language Models are Few-Shot 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from whet.data.audit.finding import Case, Finding, counted, shortened
-from whet.data.audit.material import Material
+from whet.data.audit.material import Material, is_corpus
 from whet.data.corpora.reading import Reading, read_corpus
 from whet.data.documents import SUFFIXES, read_texts
 from whet.data.near import normal_form
@@ -25,9 +25,10 @@ from whet.errors import DataError, Problem
 
 RUN_WORDS = 13
 FEWEST_WORDS = 8
-FEWEST_DIFFERENT = 6
-SHARED_PASSAGES = 3  # a run in more passages than these, and than 1 % of them, is the benchmark's own wording
-SHARED_SHARE = 0.01
+FEWEST_OWN = 7  # different words of a run that are no wording: of 8 words one may stand twice
+WORDING_WORDS = 6
+WORDING_PASSAGES = 3  # a run in more passages than these, and than 1 % of them, is the benchmark's own wording
+WORDING_SHARE = 0.01
 MOST_OF_IT = 0.5
 
 Run = tuple[str, ...]
@@ -106,21 +107,14 @@ def _passages(path: Path) -> Iterator[Passage]:
             yield from (Passage(f"{name}, line {n}", line) for n, line in enumerate(text.splitlines(), 1) if line.strip())
     elif suffix in (*DELIMITED, *COLUMNAR):
         yield from _cells(path)
-    else:
-        try:
-            readings = [r for r in read_corpus(path) if isinstance(r, Reading)] if path.is_file() else []
-        except DataError:
-            readings = []
-        if not readings:
-            yield from _cells(path)
-        for reading in readings:
-            for item in reading.items:
+    elif path.is_file() and is_corpus(path):
+        for reading in read_corpus(path):
+            for item in reading.items if isinstance(reading, Reading) else ():
                 for example in item.examples:
-                    yield from (
-                        Passage(str(example.origin), t)
-                        for t in (*example.inputs.values(), example.instruction, example.target)
-                        if t
-                    )
+                    texts = (*example.inputs.values(), example.instruction, example.target)
+                    yield from (Passage(str(example.origin), text) for text in texts if text)
+    else:
+        yield from _cells(path)
 
 
 def _cells(path: Path) -> Iterator[Passage]:
@@ -134,20 +128,32 @@ def _words(text: str) -> list[str]:
 
 
 def _index(passages: Sequence[Passage]) -> _Index:
-    """The index of a benchmark, without the runs that are its own wording."""
+    """The index of a benchmark: the runs of which enough words are not its own wording."""
     index = _Index(passages, [_words(passage.text) for passage in passages])
-    found: dict[int, dict[Run, list[int]]] = defaultdict(lambda: defaultdict(list))
+    wording = _wording(index.words)
     for number, words in enumerate(index.words):
         if len(words) < FEWEST_WORDS:
             index.short[normal_form(passages[number].text)] = number
             continue
+        own = [True] * len(words)
+        for i in range(len(words) - WORDING_WORDS + 1):
+            if tuple(words[i : i + WORDING_WORDS]) in wording:
+                own[i : i + WORDING_WORDS] = [False] * WORDING_WORDS
         size = min(RUN_WORDS, len(words))
-        for run in {tuple(words[i : i + size]) for i in range(len(words) - size + 1)}:
-            if len(set(run)) >= FEWEST_DIFFERENT:
-                found[size][run].append(number)
-    most = max(SHARED_PASSAGES, SHARED_SHARE * len(passages))
-    index.runs.update({size: {run: at for run, at in runs.items() if len(at) <= most} for size, runs in found.items()})
+        for i in range(len(words) - size + 1):
+            run = words[i : i + size]
+            if len({word for word, is_own in zip(run, own[i : i + size], strict=True) if is_own}) >= FEWEST_OWN:
+                index.runs.setdefault(size, {}).setdefault(tuple(run), []).append(number)
     return index
+
+
+def _wording(texts: Sequence[Sequence[str]]) -> set[Run]:
+    """The runs of 6 words that so many passages share that they are the benchmark's instructions."""
+    counts: Counter[Run] = Counter()
+    for words in texts:
+        counts.update({tuple(words[i : i + WORDING_WORDS]) for i in range(len(words) - WORDING_WORDS + 1)})
+    most = max(WORDING_PASSAGES, WORDING_SHARE * len(texts))
+    return {run for run, count in counts.items() if count > most}
 
 
 def _longest(index: _Index, text: str, form: str) -> _Match | None:

@@ -37,7 +37,7 @@ _LITTLE_WORDS = {
     "cs": "na se že je do to ve pro jako za by jsou ale po který nebo od jeho není také",
     "hu": "az és hogy nem is egy van meg ez de ki mint csak még ha már volt vagy el azt nagyon kell minden",
     "ro": "și de la în cu pe nu că este un din care mai pentru sau sunt se ce au fi prin dar fost ca",
-    "tr": "ve bir bu için ile çok var daha gibi olarak olan kadar sonra ama değil mi ya ise değildir olduğu tarafından",
+    "tr": "ve bir bu için ile çok var daha gibi olarak olan kadar sonra ama değil mi ya ise",
     "id": "yang dan di dengan untuk tidak ini itu dari pada adalah akan dalam ke kami kita atau oleh juga sudah ada bisa",
     "vi": "và của là có được cho không trong với các một những này đã người để khi từ về như cũng đến",
 }  # fmt: skip
@@ -48,13 +48,15 @@ _SCRIPTS = {
     "GEORGIAN": "ka", "ARMENIAN": "hy", "ETHIOPIC": "Ethiopic", "KHMER": "km", "LAO": "lo", "MYANMAR": "my",
     "GUJARATI": "gu", "GURMUKHI": "pa", "KANNADA": "kn", "MALAYALAM": "ml", "SINHALA": "si", "TIBETAN": "bo", "LATIN": "Latin",
 }  # fmt: skip
+# What `language_of` can say, but for Latin script that it is not sure of.
+LANGUAGES = (*_LITTLE_WORDS, *sorted(set(_SCRIPTS.values()) - {"Latin"}))
 
 
 def language_of(text: str) -> str:
     """The language of a text as its two-letter code, or its script where that is all that shows; empty where it is not sure.
 
     Example:
-        >>> language_of("We will build new homes in the north."), language_of("Vi ska bygga nya bostäder i hela landet.")
+        >>> language_of("We will build new homes in the north."), language_of("Vi ska bygga mer och inte riva.")
         ('en', 'sv')
         >>> language_of("我们将建造新的住房。"), language_of("OK, 42")
         ('zh', '')

@@ -15,11 +15,13 @@ from whet.data.near import near_duplicates, normal_form
 SAME_DOCUMENT_SHARE = 0.5
 SAME_DOCUMENT_ROWS = 5
 COMMONPLACE_GROUPS = 20  # a text in so many documents ("Thank you.") says nothing about two of them
-TEMPLATE_WORDS = 4
+TEMPLATE_WORDS = 3
 TEMPLATE_SHARE = 0.02
 TEMPLATE_ROWS = 10
 STRIPPED_THRESHOLD = 0.9
-FEWEST_LEFT = 20  # characters behind the template, so that what is compared is a text and not a name
+FEWEST_LEFT = 8  # words behind the template, so that what is compared is a text and not a phrase
+
+BEGIN, END = "\x02", "\x03"  # no words
 
 Gram = tuple[str, ...]
 
@@ -67,15 +69,16 @@ def template_leaks(material: Material) -> Iterator[Finding]:
     """Rows of two splits that say the same once the words of the templates around them are taken away."""
     if not material.is_split:
         return
-    words = [re.findall(r"\w+", example.text.casefold()) for example in material.examples]
+    # With marks for begin and end, so that two words of a template that stand there are a run, too.
+    words = [[BEGIN, *re.findall(r"\w+", example.text.casefold()), END] for example in material.examples]
     common = _template_grams(words)
     left = {row: _without(found, common) for row, found in enumerate(words)} if common else {}
-    left = {row: text for row, text in left.items() if len(text) >= FEWEST_LEFT}
-    rows, cases = list(left), []
+    left = {row: text for row, text in left.items() if len(text.split()) >= FEWEST_LEFT}
+    rows, cases, told = list(left), [], {frozenset((one, other)) for one, other, _ in material.near_forms}
     for pair in near_duplicates(list(left.values()), max(material.threshold, STRIPPED_THRESHOLD)):
         a, b = rows[pair.first], rows[pair.second]
-        alike = normal_form(material.examples[a].text) == normal_form(material.examples[b].text)
-        if material.splits[a] != material.splits[b] and not alike:
+        forms = frozenset(normal_form(material.examples[row].text) for row in (a, b))
+        if material.splits[a] != material.splits[b] and len(forms) == 2 and forms not in told:
             both = f"{material.name(a)} and {material.name(b)} both say: {shortened(left[a])}"
             cases.append(material.case(f"without their templates, {both}", a, b, similarity=pair.similarity))
     if cases:
@@ -85,7 +88,7 @@ def template_leaks(material: Material) -> Iterator[Finding]:
 
 
 def _template_grams(texts: Sequence[Sequence[str]]) -> set[Gram]:
-    """The runs of 4 words that so many rows share that they belong to a template."""
+    """The runs of 3 words that so many rows share that they belong to a template."""
     counts: Counter[Gram] = Counter()
     for words in texts:
         counts.update(set(_grams(words)))
@@ -101,7 +104,8 @@ def _without(words: Sequence[str], common: set[Gram]) -> str:
     """The words outside every common run; nothing where there is no such run, and so no template."""
     at = [i for i, gram in enumerate(_grams(words)) if gram in common]
     dropped = {place for i in at for place in range(i, i + TEMPLATE_WORDS)}
-    return " ".join(word for place, word in enumerate(words) if place not in dropped) if dropped else ""
+    left = (word for place, word in enumerate(words) if place not in dropped and word not in (BEGIN, END))
+    return " ".join(left) if dropped else ""
 
 
 def doubled_documents(material: Material) -> Iterator[Finding]:

@@ -171,7 +171,7 @@ def recipe_of(path: Path, overrides: Sequence[str] = ()) -> tuple[Recipe, tuple[
             guessed.why,
         )
     except DataError as error:
-        if not _is_corpus(path):
+        if not is_corpus(path):
             raise error from None
         values = {"name": "corpus", "task": {"kind": "generate"}, "data": {"path": str(path), "format": "auto"}}
         why = ("It is read as a public corpus.",)
@@ -179,7 +179,8 @@ def recipe_of(path: Path, overrides: Sequence[str] = ()) -> tuple[Recipe, tuple[
     return anchored(parse(values, where=path.name), Path()), why
 
 
-def _is_corpus(path: Path) -> bool:
+def is_corpus(path: Path) -> bool:
+    """Whether a file, or one in a folder, is a public corpus."""
     try:
         return any(isinstance(reading, Reading) for reading in read_corpus(path))
     except DataError:
