@@ -37,6 +37,7 @@ def maker(body: dict[str, Any], n: int) -> Play:
     alike = " ".join([*first.split()[:9], *sentence(draw, 3).split()])
     nearly = f"{sentence(random.Random(2), 20)} {draw.choice('abcdefgh')}"
     rows = [*new, first, alike, nearly, f"- {sentence(draw, 8)}", f"tax {sentence(draw, 8)}"]
+    rows.append(f"This {sentence(draw, 2)} was of the town, and it is for us.")
     return Play(
         json.dumps({"rows": [{"sentence": row} for row in draw.sample(rows, 5)]}),
         seconds=0.3 if body["model"] == "slow" else 0.0,

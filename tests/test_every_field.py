@@ -382,6 +382,7 @@ CASES = (
     Case("synth.min_words", 9, made_up, synth()),
     Case("synth.max_words", 9, made_up, synth()),
     Case("synth.banned_words", ["tax"], made_up, synth()),
+    Case("synth.language", "de", made_up, synth()),
     Case("synth.check_labels", True, made_up, synth()),
     Case("evaluate.max_new_tokens", 2, judged, {**WRITE, **ONE_STEP, "evaluate": {"max_new_tokens": 6, "baselines": []}}),
 )
@@ -409,7 +410,7 @@ def made(files: Mapping[str, str], given: Sections, key: str = "", value: Any = 
 
 def test_every_setting_has_a_case() -> None:
     settings = [f"{section}.{key}" for section, keys in known_keys().items() for key in keys if section] + ["name", "seed"]
-    assert len(settings) == len(CASES) == 130
+    assert len(settings) == len(CASES) == 131
     assert sorted(case.key for case in CASES) == sorted(settings)
     assert {case.witness for case in CASES} == set(WITNESSES)
 

@@ -47,6 +47,8 @@ def test_a_good_row_passes() -> None:
         ("too_long", candidate(GOOD), {"max_words": 10}),
         ("banned_word", candidate("They raised the TAX again."), {"banned_words": ["tax", "c++"]}),
         ("banned_word", candidate("I wrote it in C++, and it broke."), {"banned_words": ["tax", "c++"]}),
+        ("wrong_language", candidate("Das Paket ist zu spät gekommen und die Kiste war offen."), {"language": "en"}),
+        ("wrong_language", candidate("Посылка пришла поздно, и коробка была открыта."), {"language": "en"}),
         ("too_short", candidate("", "x", "Sort them now.", cell=()), {"heuristics": "self_instruct"}),
         ("banned_word", candidate("", "x", "Describe the picture in a few words.", cell=()), {"heuristics": "self_instruct"}),
         ("banned_word", candidate("", "x", "Please go to the shop and buy bread.", cell=()), {"heuristics": "self_instruct"}),
@@ -63,6 +65,11 @@ def test_a_good_row_passes() -> None:
 def test_each_rule_says_its_own_reason(wanted: str, made: Candidate, synth: dict[str, Any]) -> None:
     kind = "classify" if made.instruction is None else "generate"
     assert reason(filters(kind=kind, **synth), made) == wanted
+
+
+def test_only_what_is_clearly_in_another_language_is_rejected() -> None:
+    for text in (GOOD, "OK, 42.", "Pakken er for sent"):
+        assert reason(filters(language="en"), candidate(text)) is None
 
 
 def test_words_are_banned_whole() -> None:

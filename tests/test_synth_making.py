@@ -327,6 +327,7 @@ def changed(recipe: Recipe, section: str, **update: Any) -> Recipe:
         (changed(recipe(), "synth", shares={"anger": 1.0}), "'anger' is no label"),
         (changed(recipe(), "data", input=("maker",)), "'maker' is one that whet writes itself"),
         (changed(recipe(), "synth", slices={"text": ("a",)}), "'text' is a column"),
+        (changed(recipe(), "synth", language="klingon"), "cannot tell 'klingon'. Choose one of en, de"),
         (changed(recipe(), "synth", method="contrast"), "Name a table in seeds"),
     ],
     ids=str,

@@ -348,6 +348,9 @@ class Synth(Section):
     min_words: int = Field(1, description="fewest words of a row's text", ge=1)
     max_words: int | None = Field(None, description="most words of a row's text", ge=1)
     banned_words: tuple[str, ...] = Field((), description="words that no row may hold")
+    language: str | None = Field(
+        None, description="the language of the rows, such as en; rows that are clearly in another are rejected"
+    )
     check_labels: bool = Field(False, description="`classify`: ask the maker what each row is; reject it if the label differs")
 
     @field_validator("base_url", mode="before")

@@ -1,7 +1,7 @@
 """What a row must be to be accepted, without asking a model: one small function a rule, each with its counted reason.
 
 The reasons: `refusal`, `echo` (its answer repeats what it reads), `too_short`, `too_long`, `banned_word`, `first_character`,
-`opening`, `ends_with_colon`, `unknown_label`, `duplicate`, `near_duplicate`, `not_novel`.
+`opening`, `wrong_language`, `ends_with_colon`, `unknown_label`, `duplicate`, `near_duplicate`, `not_novel`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from whet.data.audit.language import language_of
 from whet.data.near import normal_form
 from whet.example import Example, Task
 from whet.sections import Synth
@@ -146,9 +147,16 @@ def _bounds(synth: Synth) -> Iterator[Rule]:
             return Rejection("first_character", f"it begins with {text[0]!r}", candidate)
         return None
 
+    def language(candidate: Candidate) -> Rejection | None:
+        found = language_of(candidate.text)
+        is_other = found not in ("", "Latin") and synth.language not in found.split("/")
+        return Rejection("wrong_language", f"it seems to be in {found}, not {synth.language}", candidate) if is_other else None
+
     yield length
     if banned:
         yield words
+    if synth.language:
+        yield language
     if published:
         yield start
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from whet.data.audit.language import LANGUAGES
 from whet.data.examples import to_examples
 from whet.data.provenance import Tally
 from whet.data.read import read_rows
@@ -224,6 +225,8 @@ def _problems(recipe: Recipe) -> Iterator[Problem]:
         yield Problem("[task] labels", "whet cannot make rows of labels that it is not told", "List them")
     if synth.method == "contrast" and (recipe.task.kind != "classify" or not synth.seeds or synth.slices):
         yield Problem("[synth] method", "contrast edits seeds of a classify task, and knows no slices", "Name a table in seeds")
+    if synth.language is not None and synth.language not in LANGUAGES:
+        yield Problem("[synth] language", f"whet cannot tell {synth.language!r}", f"Choose one of {', '.join(LANGUAGES)}")
     for label in synth.shares.keys() - set(recipe.task.labels):
         yield Problem("[synth] shares", f"{label!r} is no label of the task", f"Its labels are {', '.join(recipe.task.labels)}")
     terms = Origin("[synth] model", 1, synth.licence, maker_name(synth))
