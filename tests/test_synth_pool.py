@@ -93,6 +93,14 @@ def test_retry_after_is_waited_for_in_seconds_and_as_a_date(tmp_path: Path) -> N
     assert all(0.9 <= wait < 4 for wait in waits), waits
 
 
+def test_a_server_that_asks_for_an_hour_is_not_waited_for(tmp_path: Path) -> None:
+    away = faulty(lambda body, n: Play("tomorrow", status=429, headers={"retry-after": "3600"}))
+    with ScriptedServer(away) as server, pytest.raises(ModelError, match="asks to come back in 60 minutes"):
+        made(recipe(server.base_url), tmp_path)
+    with ScriptedServer(maker) as server:
+        assert made(recipe(server.base_url), tmp_path)["rows"] == 30
+
+
 def test_a_server_that_is_busy_gets_fewer_at_a_time(tmp_path: Path) -> None:
     under_way = []
 
