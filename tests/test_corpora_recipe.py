@@ -116,7 +116,7 @@ def test_demonstrations_bring_their_own_history() -> None:
 
 def test_a_document_brings_no_instruction_of_its_own(tmp_path: Path, tiny_base: Path) -> None:
     recipe = parse(recipe_of(tmp_path / "chat.jsonl", tiny_base))
-    reader = cast(Reader, SimpleNamespace(task=recipe.task))
+    reader = cast(Reader, SimpleNamespace(template=None, task=recipe.task))
     with pytest.raises(DataError, match="each row brought its own instruction"):
         read_passages(reader, ["A text."], recipe, None, Silent())
     told = parse({**recipe_of(tmp_path / "chat.jsonl", tiny_base), "task": {"kind": "generate", "instruction": "Sum up."}})
