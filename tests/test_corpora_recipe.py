@@ -120,4 +120,4 @@ def test_a_document_brings_no_instruction_of_its_own(tmp_path: Path, tiny_base: 
     with pytest.raises(DataError, match="each row brought its own instruction"):
         read_passages(reader, ["A text."], recipe, None, Silent())
     told = parse({**recipe_of(tmp_path / "chat.jsonl", tiny_base), "task": {"kind": "generate", "instruction": "Sum up."}})
-    assert read_passages(cast(Reader, SimpleNamespace(task=told.task)), [], told, None, Silent()) == []
+    assert read_passages(cast(Reader, SimpleNamespace(template=None, task=told.task)), [], told, None, Silent()) == []
