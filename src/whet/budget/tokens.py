@@ -137,7 +137,8 @@ def tree_work(sequences: Sequence[Ids]) -> Work:
         (7, 6)
     """
     ordered = sorted(map(tuple, sequences))
-    common = [0, *(_common(a, b) for a, b in pairwise(ordered))]  # common[i]: of sequences i - 1 and i
+    # common[i]: of sequences i - 1 and i; one more than their length where they are equal, so that nothing parts them
+    common = [0, *(_common(a, b) + (a == b) for a, b in pairwise(ordered))]
     found: list[tuple[int, int]] = []  # the stretches of the tree: depth of the first token, and of the one behind the last
 
     def add(low: int, high: int, depth: int) -> None:
@@ -149,7 +150,7 @@ def tree_work(sequences: Sequence[Ids]) -> Work:
 
     def add_alike(low: int, high: int, depth: int) -> None:
         """Adds sequences whose next token is the same."""
-        shared = min(common[low + 1 : high], default=len(ordered[low]))
+        shared = min([len(ordered[low]), *common[low + 1 : high]])
         if shared - depth < SHORTEST_NODE and shared < len(ordered[high - 1]):
             for start, end in _runs(common, low, high, shared):
                 add_alike(start, end, depth)
