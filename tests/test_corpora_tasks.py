@@ -56,7 +56,7 @@ def test_a_real_answer_that_holds_the_next_task_gives_both(shared: Path) -> None
 
 
 def test_merged_tasks_are_parted(tmp_path: Path) -> None:
-    merged = "It depends.\n##\n18. Instruction: Find the noun.\n18. Input:\nThe apple fell.\n18. Output:\napple"
+    merged = "It depends.\n\n \n##\n\n18. Instruction: Find the noun.\n18. Input:\nThe apple fell.\n18. Output:\napple"
     broken_off = "Yes.\n###\n4. Instruction: Name a bird.\n4. Input: <noinput>"
     records = [{"instruction": "Invest?", "input": "", "output": merged}, {"instruction": "Is it?", "output": broken_off},
                {"instruction": "Heading?", "output": "## Instruction: none\ntext", "input": "x"}]  # fmt: skip
@@ -66,6 +66,13 @@ def test_merged_tasks_are_parted(tmp_path: Path) -> None:
         ("Heading?", "x", "## Instruction: none\ntext"),
     ]  # fmt: skip
     assert (report.read, report.repaired, report.reasons) == (3, 2, Counter(merged=2))
+
+
+def test_many_empty_lines_take_no_time(tmp_path: Path) -> None:
+    blank, hashes = "\n" * 300_000, "\n##" * 100_000  # a pattern that begins with any number of them needs minutes
+    answers = [f"a{blank}b", f"a{hashes}b", f"a{blank}\n## \r\nInstruction: c{blank}Output: d"]
+    report, examples = read_records(tmp_path, [{"instruction": "Do.", "input": "", "output": answer} for answer in answers])
+    assert [e.target for e in examples] == [*answers[:2], "a", "d"] and report.reasons == Counter(merged=1)
 
 
 def test_marks_for_nothing_are_not_learned(tmp_path: Path) -> None:

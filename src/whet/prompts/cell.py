@@ -25,7 +25,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 LARGEST_NUMBER_BITS = 4096
 # Makes Python and Jinja read what they read once, when it is first needed (an error's module too): later nothing can be opened.
-WARM_UP = b"""{"template": "{{ 'a'|upper }}{{ lipsum(1) }}{{ nothing }}", "fields": {}, "seed": 0}"""
+WARM_UP = "{{ 'a'|wordwrap }}{{ 'a'|pprint }}{{ '<b>&amp;</b>'|striptags }}{{ lipsum(1) }}{{ nothing }}"
 
 
 class Missing(Undefined):
@@ -116,7 +116,7 @@ def main(seconds: float, memory_bytes: int, most_characters: int) -> None:
     """Answers each line of stdin with one of stdout, until there are no more."""
     cell = Cell(most_characters)
     compiled = lru_cache(256)(lambda text: cell.from_string(text))
-    answer(WARM_UP, cell, compiled)
+    answer(json.dumps({"template": WARM_UP, "fields": {}, "seed": 0}).encode(), cell, compiled)
     lock_up(memory_bytes)
     pipe = sys.stdout.buffer
     for line in sys.stdin.buffer:

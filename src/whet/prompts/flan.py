@@ -9,7 +9,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from whet.errors import DataError, Problem
 from whet.example import Template
@@ -62,10 +62,9 @@ def read(text: str, where: str) -> TemplateSet:
     if not templates:
         raise DataError(Problem(where, "it holds no PATTERNS", "Name FLAN's templates.py, or a file of that form"))
     target, about = Counter(t.target for t in templates).most_common(1)[0][0], f"FLAN patterns of {where}"
-    fields, name = needed(templates, target), where.removesuffix(".py")
-    found = TemplateSet(name, about, "generate", fields, target, (), tuple(templates), tuple(repairs))
+    found = TemplateSet(where.removesuffix(".py"), about, "generate", (), target, (), tuple(templates), tuple(repairs))
     require_sound(found, where)
-    return found
+    return replace(found, fields=needed(templates, target))
 
 
 def _tables(tree: ast.Module) -> Iterator[tuple[str, ast.Dict]]:

@@ -27,6 +27,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from whet.errors import DataError, Problem
@@ -63,10 +64,9 @@ def read(text: str, name: str, where: str) -> TemplateSet:
     labels = tuple(values.get("labels", ()))
     about, kind, target = values.get("about", ""), values.get("kind", "generate"), values.get("target", "")
     templates = tuple(_template(record, target, labels) for record in values["template"])
-    fields = tuple(values.get("fields", ())) or needed(templates, target)
-    made = TemplateSet(name, about, kind, fields, target, labels, templates)
+    made = TemplateSet(name, about, kind, tuple(values.get("fields", ())), target, labels, templates)
     require_sound(made, where)
-    return made
+    return made if made.fields else replace(made, fields=needed(templates, target))
 
 
 def read_run(text: str, where: str) -> TemplateSet:
@@ -80,10 +80,9 @@ def read_run(text: str, where: str) -> TemplateSet:
         first = templates[0]
     except (ValueError, LookupError, TypeError, AttributeError):
         raise DataError(Problem(where, "it holds no templates of a run", "Name a templates.json that whet wrote")) from None
-    fields = needed(templates, first.target)
-    made = TemplateSet("run", "The templates of a run", "generate", fields, first.target, (), templates)
+    made = TemplateSet("run", "The templates of a run", "generate", (), first.target, (), templates)
     require_sound(made, where)
-    return made
+    return replace(made, fields=needed(templates, first.target))
 
 
 def write(found: TemplateSet) -> str:

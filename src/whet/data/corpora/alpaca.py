@@ -16,8 +16,9 @@ MERGED = "merged"
 _NO_INPUT = frozenset({"noinput", "n/a", "noinputneeded", "noinputrequired", "noinputnecessary", "noinputprovided"})
 _NO_OUTPUT = frozenset({"<nooutput>", "<noinput>"})
 # Where GPT-3 went on to the next task of its list inside the answer: a line of "#", then "18. Instruction: ...".
-_NEXT_TASK = re.compile(r"\n\s*#{2,}\s*\n\s*(?:\d+\s*\.\s*)?Instruction:\s*")
-_TASK_PART = re.compile(r"\n\s*(?:\d+\s*\.\s*)?(Input|Output):[ \t]*\n?")
+# Empty lines before it are no part of the pattern: there may be thousands, and each would be a place to begin.
+_NEXT_TASK = re.compile(r"\n[ \t]*#{2,}[ \t\r]*\n\s*(?:\d+\s*\.\s*)?Instruction:\s*")
+_TASK_PART = re.compile(r"\n[ \t]*(?:\d+\s*\.\s*)?(Input|Output):[ \t]*\n?")
 
 
 def _item(record: Record) -> Item:
@@ -32,7 +33,7 @@ def _item(record: Record) -> Item:
     if _squeezed(written) in _NO_OUTPUT:
         raise Unusable(EMPTY_TARGET, f"its output is {written!r}, which says that it has none")
     answer, *merged = _NEXT_TASK.split(written)
-    rows = [(Asked(text(value, "instruction"), read), answer), *(_merged(task) for task in merged)]
+    rows = [(Asked(text(value, "instruction"), read), answer.rstrip() if merged else answer), *map(_merged, merged)]
     if merged:
         repairs.append(record.drop(MERGED, f"{len(merged)} more of the list that it was written in stood in its output"))
     whole = [row for row in rows if row is not None]

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import PurePath
 from typing import Any, Literal
 
@@ -180,5 +181,14 @@ def as_object(value: Any) -> dict[str, Any]:
 
 def shown(value: Any) -> str:
     """The beginning of a value as text, for a person."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = value if isinstance(value, str) else json.dumps(_begun(value), ensure_ascii=False, default=str)
     return text[:SHOWN_CHARS].encode("utf-8", "replace").decode()
+
+
+def _begun(value: Any) -> Any:
+    """As much of a value as `shown` needs: a long record is not written out for each of its many faults."""
+    if isinstance(value, dict):
+        return {name: _begun(value[name]) for name in islice(value, SHOWN_CHARS)}
+    if isinstance(value, list):
+        return list(map(_begun, value[:SHOWN_CHARS]))
+    return value[:SHOWN_CHARS] if isinstance(value, str) else value
