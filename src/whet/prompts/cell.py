@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import FunctionLoader, TemplateError, TemplateSyntaxError, Undefined, UndefinedError
+from jinja2 import FunctionLoader, TemplateError, TemplateSyntaxError, Undefined, UndefinedError, pass_context
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
@@ -43,7 +43,7 @@ class Cell(SandboxedEnvironment):
     def __init__(self, most_characters: int) -> None:
         super().__init__(undefined=Missing, loader=FunctionLoader(refuse_file))
         self.most_characters = most_characters
-        self.filters |= {"choice": random.choice, "most_frequent": most_frequent}
+        self.filters |= {"choice": choice, "most_frequent": most_frequent}
         self.globals["zip"] = zip
 
     def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:
@@ -67,6 +67,12 @@ class Cell(SandboxedEnvironment):
 def refuse_file(name: str) -> None:
     """What `include`, `import` and `extends` find: nothing."""
     raise SecurityError(f"the file {name!r} is out of its reach")
+
+
+@pass_context  # and so, like Jinja's own `random`, drawn when the template is rendered and not once when it is compiled
+def choice(context: Context, items: Sequence[Any]) -> Any:
+    """One of the items, at random."""
+    return random.choice(items)
 
 
 def most_frequent(items: Sequence[Any]) -> list[Any]:
