@@ -402,6 +402,7 @@ def test_of_several_lists_of_options_the_last_is_meant() -> None:
     assert choices_of(shots) == ("c c", "d"), "those before it are of worked examples"
     assert choices_of("Pick. Options: - (A) well-known - (B) so - so") == ("(A) well-known", "(B) so", "so")
     assert choices_of("OPTIONS:\n- a\n- b\nHe has two options: \nto go or to stay.") == ("a", "b")
+    assert choices_of("- " + "Options: none. " * 20_000) == (), "and at once, however often the word stands there"
     assert choices_of("Our options: we have none.") == choices_of("") == choices_of("Choices: b. c. d.") == ()
 
 

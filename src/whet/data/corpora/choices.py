@@ -45,8 +45,14 @@ def choices_of(prompt: str) -> tuple[str, ...]:
         (('(a). yes', '(b). no'), ())
     """
     for opening in reversed(list(_OPENING.finditer(prompt))):
-        clause = prompt[opening.end() :]
-        found = _bulleted(clause) if _BULLET.match(clause) else _labelled(clause)
+        bullet, label = _BULLET.match(prompt, opening.end()), _LABEL.match(prompt, opening.end())
+        counts = _COUNTS.get(_name(label[0])) if label else None
+        if bullet:
+            found = _bulleted(prompt[opening.end() :], bullet[0])
+        elif counts:
+            found = _labelled(prompt[opening.end() :], counts)
+        else:
+            continue  # the word alone; what follows it may be long, and is not looked at
         if choices := tuple(option for each in found if (option := each.strip().rstrip(";").rstrip())):
             return choices
     return ()
@@ -67,23 +73,18 @@ def is_choice(answer: str, choices: Sequence[str]) -> bool:
     return _plain(answer) in meant
 
 
-def _bulleted(clause: str) -> Iterator[str]:
+def _bulleted(clause: str, mark: str) -> Iterator[str]:
     """The options behind the bullet that the clause begins with: of each line that has it, or of the one line."""
-    bullet = _BULLET.match(clause)
-    mark = bullet[0] if bullet else ""
     lines = [line.strip() for line in clause.split("\n")]
     if len(lines) > 1 and lines[1].startswith(mark):
         return (line.removeprefix(mark) for line in takewhile(lambda line: line.startswith(mark), lines))
     return iter(re.split(rf"(?:^|\s){re.escape(mark)}\s?", lines[0]))
 
 
-def _labelled(clause: str) -> Iterator[str]:
+def _labelled(clause: str, counts: Sequence[str]) -> Iterator[str]:
     """The options behind labels that count from the first on: in lines of their own, or in one line."""
-    first = _LABEL.match(clause)
-    counts = _COUNTS.get(_name(first[0]), ()) if first else ()
     lines = clause.split("\n")
-    second = _LABEL.match(lines[1].lstrip()) if len(lines) > 1 else None
-    if counts and second and _name(second[0]) == counts[1]:
+    if len(lines) > 1 and _is_called(lines[1].lstrip(), counts[1]):
         named = zip(counts, map(str.strip, lines), strict=False)
         yield from (line for _, line in takewhile(lambda pair: _is_called(pair[1], pair[0]), named))
         return
