@@ -78,17 +78,34 @@ def split(
 
 def _require_rows(examples: Sequence[Example], parts: int) -> None:
     """Raise if there is too little to divide."""
-    source = examples[0].origin.source if examples else "data"
-    if len(examples) < MIN_ROWS:
-        what = f"{len(examples)} usable row{'' if len(examples) == 1 else 's'} cannot be split into {parts}"
-        raise DataError(Problem(source, what, f"Give at least {MIN_ROWS} rows (a few hundred are a good beginning)"))
     groups = {e.group if e.group is not None else e.id for e in examples}
-    if len(groups) < parts:
-        what = (
-            f"{parts} splits need {parts} groups that stay whole, and there {'is' if len(groups) == 1 else 'are'} {len(groups)}"
-        )
+    require_rows(examples[0].origin.source if examples else "data", len(examples), len(groups), parts)
+
+
+def require_rows(source: str, rows: int, groups: int, parts: int) -> None:
+    """Raise if so many rows in so many groups cannot be divided into so many parts."""
+    if rows < MIN_ROWS:
+        what = f"{rows} usable row{'' if rows == 1 else 's'} cannot be split into {parts}"
+        raise DataError(Problem(source, what, f"Give at least {MIN_ROWS} rows (a few hundred are a good beginning)"))
+    if groups < parts:
+        what = f"{parts} splits need {parts} groups that stay whole, and there {'is' if groups == 1 else 'are'} {groups}"
         do = "Name a finer group column, leave `group` out, or give validation_path and test_path"
         raise DataError(Problem(source, what, do))
+
+
+def row_order(seed: int, example: Example) -> bytes:
+    """A row's place in the seed's order."""
+    return _order(seed, f"{normal_form(example.text)}\n{example.target}")
+
+
+def group_order(seed: int, group: str) -> bytes:
+    """A group's place in the seed's order; see `group_name`."""
+    return _order(seed, group)
+
+
+def group_name(example: Example) -> str:
+    """The group of a row, where some rows have one: a row without is a group by its text."""
+    return example.group if example.group is not None else f"\n{normal_form(example.text)}"
 
 
 def _order(seed: int, key: str) -> bytes:
@@ -96,47 +113,77 @@ def _order(seed: int, key: str) -> bytes:
     return hashlib.blake2b(f"{seed}\n{key}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
+class Walk:
+    """Which split each of many rows goes to, in the seed's order: where most is owed, so that totals stay exact to a row."""
+
+    def __init__(self, shares: Mapping[str, float]) -> None:
+        self._shares = shares
+        self._owed = dict.fromkeys(shares, 0.0)
+
+    def next(self, *, is_first: bool) -> str:
+        """The split of the next row. The first row of a label goes to train: what cannot be learned cannot be tested."""
+        for name, share in self._shares.items():
+            self._owed[name] += share
+        split = "train" if is_first else max(self._owed, key=lambda name: self._owed[name])
+        self._owed[split] -= 1
+        return split
+
+
+class GroupWalk:
+    """Which split each of many groups goes to, the large ones first: where it brings the label counts nearest to the shares."""
+
+    def __init__(self, shares: Mapping[str, float], total: Counter[str]) -> None:
+        self._shares, self._total = shares, total
+        self._have: dict[str, Counter[str]] = {name: Counter() for name in shares}
+
+    def next(self, counts: Counter[str], left: int) -> str:
+        """The split of the next group.
+
+        Args:
+            counts: its rows by label.
+            left: how many groups are left, itself among them.
+        """
+        empty = [name for name in self._shares if not self._have[name]]
+        choices = empty if left <= len(empty) else list(self._shares)
+        home = min(choices, key=lambda name: self._cost(name, counts))
+        self._have[home] += counts
+        return home
+
+    def _cost(self, name: str, counts: Counter[str]) -> float:
+        """How much worse the split fits its share of each label with the group in it."""
+        change = 0.0
+        for label, n in counts.items():
+            want, now = self._shares[name] * self._total[label], self._have[name][label]
+            change += ((now + n - want) ** 2 - (now - want) ** 2) / max(want, 1.0)
+        return change
+
+
+def group_size_class(rows: int) -> int:
+    """The size of a group by its power of two: within one, the seed's order holds."""
+    return rows.bit_length()
+
+
 def _assign_rows(examples: Sequence[Example], shares: Mapping[str, float], seed: int, labels: Sequence[str]) -> list[str]:
-    """The split of every row. Walking the rows label by label, each goes where most is owed: totals and strata stay exact to
-    a row or two. The first row of a label goes to train: what cannot be learned cannot be tested."""
+    """The split of every row, walked label by label, so that strata are exact to a row or two as well."""
     strata = [e.target if labels else "" for e in examples]
-    keys = [_order(seed, f"{normal_form(e.text)}\n{e.target}") for e in examples]
-    assigned = [""] * len(examples)
-    owed = dict.fromkeys(shares, 0.0)
+    keys = [row_order(seed, e) for e in examples]
+    assigned, walk = [""] * len(examples), Walk(shares)
     order = sorted(range(len(examples)), key=lambda i: (strata[i], keys[i]))
     for _, places in groupby(order, key=lambda i: strata[i]):
         for n, i in enumerate(places):
-            for name, share in shares.items():
-                owed[name] += share
-            assigned[i] = "train" if n == 0 else max(owed, key=lambda name: owed[name])
-            owed[assigned[i]] -= 1
+            assigned[i] = walk.next(is_first=n == 0)
     return assigned
 
 
 def _assign_groups(examples: Sequence[Example], shares: Mapping[str, float], seed: int, labels: Sequence[str]) -> list[str]:
-    """The split of every row, groups whole. Large groups first (by power of two; within one, the seed's order), each goes
-    where it brings the label counts nearest to the shares."""
-    members = [e.group if e.group is not None else f"\n{normal_form(e.text)}" for e in examples]
+    """The split of every row, groups whole."""
+    members = [group_name(e) for e in examples]
     counts: dict[str, Counter[str]] = {}
     for example, group in zip(examples, members, strict=True):
         counts.setdefault(group, Counter())[example.target if labels else ""] += 1
-    total = sum(counts.values(), Counter[str]())
-    have: dict[str, Counter[str]] = {name: Counter() for name in shares}
-
-    def cost(name: str, group: str) -> float:
-        """How much worse the split fits its share of each label with the group in it."""
-        change = 0.0
-        for label, n in counts[group].items():
-            want, now = shares[name] * total[label], have[name][label]
-            change += ((now + n - want) ** 2 - (now - want) ** 2) / max(want, 1.0)
-        return change
-
-    order = sorted(counts, key=lambda g: (-counts[g].total().bit_length(), _order(seed, g)))
-    home: dict[str, str] = {}
-    for left, group in zip(range(len(order), 0, -1), order, strict=True):
-        empty = [name for name in shares if not have[name]]
-        home[group] = min(empty if left <= len(empty) else list(shares), key=lambda name: cost(name, group))
-        have[home[group]] += counts[group]
+    walk = GroupWalk(shares, sum(counts.values(), Counter[str]()))
+    order = sorted(counts, key=lambda g: (-group_size_class(counts[g].total()), group_order(seed, g)))
+    home = {group: walk.next(counts[group], left) for left, group in zip(range(len(order), 0, -1), order, strict=True)}
     return [home[group] for group in members]
 
 
@@ -162,35 +209,46 @@ def _drop_leaks(splits: Splits, threshold: float) -> Splits:
 
     def sift(rows: Sequence[Example], name: str, others: Sequence[Example]) -> tuple[Example, ...]:
         twins = nearest_twins([e.text for e in rows], [e.text for e in others], threshold)
-        for i, twin in twins.items():
-            other = others[twin.place]
-            alike = "the same text as" if twin.similarity == 1 else f"{twin.similarity:.0%} like"
-            detail = f"in {name}, and {alike} {other.origin} ({other.id}), which is kept apart: {other.text[:120]}"
-            drops.append(Drop(rows[i].origin, LEAK, detail, rows[i].text[:200]))
+        drops.extend(leak(rows[i], name, others[twin.place], twin.similarity) for i, twin in twins.items())
         return tuple(e for i, e in enumerate(rows) if i not in twins)
 
     validation = sift(splits.validation, "validation", splits.test)
     train = sift(splits.train, "train", [*validation, *splits.test])
-    notes = []
-    if drops:
-        from_train = len(splits.train) - len(train)
-        notes.append(
-            f"{from_train:,} training and {len(drops) - from_train:,} validation rows are dropped because their text, or "
-            "nearly their text, stands in a split that is kept apart."
-        )
-    return Splits(train, validation, splits.test, tuple(drops), tuple(notes))
+    from_train = len(splits.train) - len(train)
+    return Splits(train, validation, splits.test, tuple(drops), leak_notes(from_train, len(drops) - from_train))
+
+
+def leak(example: Example, split: str, other: Example, similarity: float) -> Drop:
+    """The Drop of a row of `split` because of one that is kept apart."""
+    alike = "the same text as" if similarity == 1 else f"{similarity:.0%} like"
+    detail = f"in {split}, and {alike} {other.origin} ({other.id}), which is kept apart: {other.text[:120]}"
+    return Drop(example.origin, LEAK, detail, example.text[:200])
+
+
+def leak_notes(from_train: int, from_validation: int) -> tuple[str, ...]:
+    """The note that says how many rows leaked, if any did."""
+    if not from_train + from_validation:
+        return ()
+    return (
+        f"{from_train:,} training and {from_validation:,} validation rows are dropped because their text, or "
+        "nearly their text, stands in a split that is kept apart.",
+    )
+
+
+def size_problems(source: str, sizes: Mapping[SplitName, int]) -> list[Problem]:
+    """What is wrong with splits of these sizes."""
+    do = "Give more rows, or other fractions"
+    problems = [Problem(source, f"no row is left for {name}", do) for name, rows in sizes.items() if not rows]
+    if 0 < sizes["train"] < MIN_TRAIN_ROWS:
+        problems.append(Problem(source, f"only {sizes['train']} rows are left to train on", "Give more rows"))
+    return problems
 
 
 def _require_labels(splits: Splits, labels: Sequence[str]) -> None:
     """Raise if train cannot teach the task, or another split has nothing to measure."""
     source = next((rows[0].origin.source for _, rows in splits.items() if rows), "data")
-    problems = []
-    for name, rows in splits.items():
-        if not rows:
-            problems.append(Problem(source, f"no row is left for {name}", "Give more rows, or other fractions"))
+    problems = size_problems(source, {name: len(rows) for name, rows in splits.items()})
     counts = Counter(e.target for e in splits.train)
-    if 0 < len(splits.train) < MIN_TRAIN_ROWS:
-        problems.append(Problem(source, f"only {len(splits.train)} rows are left to train on", "Give more rows"))
     if labels and splits.train:
         if len(counts) == 1:
             problems.append(

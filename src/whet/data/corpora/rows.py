@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from whet.data.corpora.format import Item
 from whet.data.corpora.reading import Reading, read_corpus
 from whet.data.corpora.sources import has_splits
 from whet.data.examples import check_labels
@@ -38,20 +40,31 @@ def read_rows_of(source: str, data: Data, task: Task) -> tuple[int, Sifted]:
 
     drops: list[Drop] = []
     notes: list[str] = []
-    format_ = None if data.format == AUTO else data.format
-    stated, split = Stated(data.licence, data.maker), _split_of(Path(source), data.split)
-    for reading in read_corpus(source, format=format_, stated=stated, split=split):
-        if isinstance(reading, Reading):
-            for item in reading.items:
-                examples += map(named, item.examples)
-                drops += item.drops
-            notes += [_note(reading), *(f"{reading.report.file}: {note}" for note in reading.report.notes)]
-        else:
-            notes.append(f"{reading.where}: left aside; {reading.what}.")
+    for item in items_of(source, data, notes):
+        examples += map(named, item.examples)
+        drops += item.drops
     if task.kind == "classify":
         examples = [replace(e, target=data.label_names.get(e.target, e.target)) for e in examples]
         notes += check_labels(f"{source}, answers", [(e.origin.row, e.target) for e in examples], task.labels)
     return len(examples) + len(drops), Sifted(examples, drops, notes)
+
+
+def items_of(source: str, data: Data, notes: list[str]) -> Iterator[Item]:
+    """The Items of a corpus, one after another, whatever files it is made of.
+
+    Args:
+        source: a file, a zip, a folder, a name in the catalogue or a Hub id.
+        data: says the format.
+        notes: is told of every file, once it has been read.
+    """
+    format_ = None if data.format == AUTO else data.format
+    stated, split = Stated(data.licence, data.maker), _split_of(Path(source), data.split)
+    for reading in read_corpus(source, format=format_, stated=stated, split=split):
+        if isinstance(reading, Reading):
+            yield from reading.items
+            notes += [_note(reading), *(f"{reading.report.file}: {note}" for note in reading.report.notes)]
+        else:
+            notes.append(f"{reading.where}: left aside; {reading.what}.")
 
 
 def _split_of(path: Path, split: str) -> str | None:
