@@ -186,6 +186,8 @@ def test_rows_of_the_hub_bring_their_definition(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(table), tmp_path / "train.parquet")
     report, examples = read(tmp_path / "train.parquet")
     assert (report.format, rows(examples)[2]) == ("super-ni", ("Do it.", "x2", "y2"))
+    report, examples = read_records(tmp_path, [{"definition": "Do it.", "input": "x", "output": ["y", "z"]}])
+    assert (report.format, rows(examples), examples[0].references) == ("super-ni", [("Do it.", "x", "y")], ("z",))
 
 
 def test_a_file_of_many_tasks_gives_each_instance_an_id_of_its_own(tmp_path: Path) -> None:
@@ -329,6 +331,16 @@ def test_unnatural_instructions_core_and_full_out_of_a_zip(tmp_path: Path) -> No
         ("Sort the words.", "b a", "a b"),
     ]  # fmt: skip
     assert len({e.group for e in examples[:3]}) == 1 and examples[3].group is None
+
+
+def test_instances_by_columns_as_parquet_may_hold_them(tmp_path: Path) -> None:
+    columns = {"instruction_with_input": ["Sort.\nb a", "Sort.\nd c"], "input": ["b a", "d c"], "output": ["a b", "c d"]}
+    pq.write_table(pa.Table.from_pylist([{"instruction": "Sort.", "instances": columns}] * 2), tmp_path / "core.parquet")
+    report, examples = read(tmp_path / "core.parquet")
+    assert (report.format, rows(examples)) == ("unnatural", [("Sort.", "b a", "a b"), ("Sort.", "d c", "c d")] * 2)
+    uneven = {"instruction": "Sort.", "instances": {**columns, "output": ["a b"]}}
+    report, _ = read_records(tmp_path, [uneven])
+    assert (report.format, report.reasons) == ("unnatural", Counter(bad_field=1))
 
 
 # -- FLAN, P3 ----------------------------------------------------------------------------------------------------------

@@ -79,17 +79,18 @@ def _licence(task: Mapping[str, Any]) -> str | None:
 
 
 def _row(record: Record) -> Item:
-    """The Item of an instance that stands alone, with its definition: `{"task_name", "definition", "inputs", "targets"}`."""
+    """The Item of an instance that stands alone, with its definition: `{"definition", "inputs", "targets"}`."""
     value = as_object(record.value)
-    answers = outputs(value.get("targets"))
-    asked = Asked(text(value, "definition"), text(value, "inputs"))
-    return Item(record.origin, (to_example(record, asked, answers[0] if answers else "", references=answers[1:]),))
+    asked, answered = ("inputs", "targets") if "inputs" in value else ("input", "output")
+    answers = outputs(value.get(answered))
+    row = Asked(text(value, "definition"), text(value, asked))
+    return Item(record.origin, (to_example(record, row, answers[0] if answers else "", references=answers[1:]),))
 
 
 def _is_super_ni(value: Any) -> bool:
-    if has("Definition", "Instances", without=("Examples",))(value) or has("definition", "inputs", "targets")(value):
-        return True
-    return has("task", "sample")(value) and isinstance(value["sample"], list)
+    of_a_task = has("Definition", "Instances", without=("Examples",))(value)
+    of_a_row = has("definition", "inputs", "targets")(value) or has("definition", "input", "output")(value)
+    return of_a_task or of_a_row or (has("task", "sample")(value) and isinstance(value["sample"], list))
 
 
 NATURAL_INSTRUCTIONS = Format(

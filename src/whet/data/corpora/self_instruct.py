@@ -115,10 +115,14 @@ def _was_cut(metadata: Any) -> bool:
 
 
 def _list(value: Mapping[str, Any], name: str) -> list[Any]:
+    """The list in a field. Parquet may hold it by columns, `{"input": [..], "output": [..]}`: then its rows."""
     found = value.get(name)
-    if not isinstance(found, list):
-        raise Unusable(BAD_FIELD, f"there is no list in the field {name!r}")
-    return found
+    if isinstance(found, list):
+        return found
+    columns = list(found.values()) if isinstance(found, dict) else []
+    if columns and all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
+        return [dict(zip(found, row, strict=True)) for row in zip(*columns, strict=True)]
+    raise Unusable(BAD_FIELD, f"there is no list in the field {name!r}")
 
 
 def _is_self_instruct(value: Any) -> bool:
@@ -129,7 +133,7 @@ def _is_self_instruct(value: Any) -> bool:
 
 def _is_unnatural(value: Any) -> bool:
     instances = value.get("instances") if isinstance(value, dict) else None
-    first = instances[0] if isinstance(instances, list) and instances else None
+    first = instances[0] if isinstance(instances, list) and instances else instances
     return isinstance(first, dict) and "instruction_with_input" in first
 
 
