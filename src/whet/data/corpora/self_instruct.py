@@ -119,9 +119,10 @@ def _list(value: Mapping[str, Any], name: str) -> list[Any]:
     found = value.get(name)
     if isinstance(found, list):
         return found
-    columns = list(found.values()) if isinstance(found, dict) else []
+    named = found if isinstance(found, dict) else {}
+    columns = list(named.values())
     if columns and all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
-        return [dict(zip(found, row, strict=True)) for row in zip(*columns, strict=True)]
+        return [dict(zip(named, row, strict=True)) for row in zip(*columns, strict=True)]
     raise Unusable(BAD_FIELD, f"there is no list in the field {name!r}")
 
 
