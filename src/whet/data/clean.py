@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from whet.data.near import normal_form
 from whet.data.table import Sifted
-from whet.example import Drop, Example, Kind
+from whet.example import Drop, Example, Kind, Origin
 
 DUPLICATE = "duplicate"
 CONFLICT = "conflict"
@@ -26,8 +26,8 @@ def clean(examples: Sequence[Example], *, kind: Kind = "classify") -> Sifted:
     """
     texts: dict[str, list[Example]] = {}
     for example in examples:
-        key = normal_form(example.text) if kind == "classify" else f"{normal_form(example.text)}\n{normal_form(example.target)}"
-        texts.setdefault(key, []).append(example)
+        form = normal_form(example.text)
+        texts.setdefault(form if kind == "classify" else answered(form, example.target), []).append(example)
     fates: dict[str, Drop] = {}
     verbatim = contradicted = 0
     for same in texts.values():
@@ -37,8 +37,7 @@ def clean(examples: Sequence[Example], *, kind: Kind = "classify") -> Sifted:
             detail = "the same text has different labels: " + ", ".join(f"{e.target!r} in row {e.origin.row}" for e in same)
             fates |= {e.id: Drop(e.origin, CONFLICT, detail, e.text[:200]) for e in same}
         else:
-            detail = f"the same as row {same[0].origin.row}"
-            fates |= {e.id: Drop(e.origin, DUPLICATE, detail, e.text[:200]) for e in same[1:]}
+            fates |= {e.id: repeat(e.origin, same[0].origin.row, e.text) for e in same[1:]}
     notes = _twin_group_notes(examples, list(texts.values()))
     if contradicted:
         rows = sum(drop.reason == CONFLICT for drop in fates.values())
@@ -48,6 +47,16 @@ def clean(examples: Sequence[Example], *, kind: Kind = "classify") -> Sifted:
         )
     kept = [e for e in examples if e.id not in fates]
     return Sifted(kept, [fates[e.id] for e in examples if e.id in fates], notes)
+
+
+def answered(form: str, target: str) -> str:
+    """What two rows of a `generate` task have in common if they are the same: the normal forms of text and answer."""
+    return f"{form}\n{normal_form(target)}"
+
+
+def repeat(origin: Origin, first: int, text: str) -> Drop:
+    """The Drop of a row that repeats row `first`."""
+    return Drop(origin, DUPLICATE, f"the same as row {first}", text[:200])
 
 
 def _is_verbatim(same: Sequence[Example]) -> bool:
@@ -60,17 +69,35 @@ def _is_verbatim(same: Sequence[Example]) -> bool:
 
 def _twin_group_notes(examples: Sequence[Example], texts: Sequence[Sequence[Example]]) -> list[str]:
     """A note for every two groups of which the smaller one stands for the most part in the other: one document, read twice."""
-    sizes = Counter(e.group for e in examples if e.group is not None)
     shared: Counter[tuple[str, str]] = Counter()
     for same in texts:
-        rows = Counter(e.group for e in same if e.group is not None)
-        # "Thank you." in every speech says nothing about the speeches, and pairs grow with the square.
-        if len(rows) <= COMMONPLACE_GROUPS:
-            for one, other in combinations(sorted(rows), 2):
-                shared[one, other] += rows[one]
-                shared[other, one] += rows[other]
+        count_shared(Counter(e.group for e in same if e.group is not None), shared)
+    return twin_group_notes(Counter(e.group for e in examples if e.group is not None), shared)
+
+
+def count_shared(rows: Counter[str], shared: Counter[tuple[str, str]]) -> None:
+    """Counts the rows of one text for every two groups that have it.
+
+    Args:
+        rows: how often each group has it.
+        shared: (one, other) to how many rows of the one stand in the other.
+    """
+    # "Thank you." in every speech says nothing about the speeches, and pairs grow with the square.
+    if 1 < len(rows) <= COMMONPLACE_GROUPS:
+        for one, other in combinations(sorted(rows), 2):
+            shared[one, other] += rows[one]
+            shared[other, one] += rows[other]
+
+
+def twin_group_notes(sizes: Mapping[str, int], shared: Mapping[tuple[str, str], int]) -> list[str]:
+    """A note for every two groups of which the smaller one stands for the most part in the other.
+
+    Args:
+        sizes: how many rows each group has.
+        shared: what `count_shared` has counted over all texts.
+    """
     notes = []
-    for one, other in combinations(sorted(sizes), 2) if shared else ():
+    for one, other in sorted(pair for pair in shared if pair[0] < pair[1]):
         small, large = sorted((one, other), key=lambda group: (sizes[group], group))
         twins = shared[small, large]
         if sizes[small] >= TWIN_GROUP_ROWS and twins >= TWIN_GROUP_FRACTION * sizes[small]:

@@ -93,19 +93,19 @@ def require_rows(source: str, rows: int, groups: int, parts: int) -> None:
         raise DataError(Problem(source, what, do))
 
 
-def row_order(seed: int, example: Example) -> bytes:
-    """A row's place in the seed's order."""
-    return _order(seed, f"{normal_form(example.text)}\n{example.target}")
+def row_order(seed: int, form: str, target: str) -> bytes:
+    """The place in the seed's order of a row whose text has this normal form."""
+    return _order(seed, f"{form}\n{target}")
 
 
 def group_order(seed: int, group: str) -> bytes:
-    """A group's place in the seed's order; see `group_name`."""
+    """The place in the seed's order of a group."""
     return _order(seed, group)
 
 
-def group_name(example: Example) -> str:
-    """The group of a row, where some rows have one: a row without is a group by its text."""
-    return example.group if example.group is not None else f"\n{normal_form(example.text)}"
+def lone_group(form: str) -> str:
+    """The group of a row that names none, where others do: its text's own."""
+    return f"\n{form}"
 
 
 def _order(seed: int, key: str) -> bytes:
@@ -166,7 +166,7 @@ def group_size_class(rows: int) -> int:
 def _assign_rows(examples: Sequence[Example], shares: Mapping[str, float], seed: int, labels: Sequence[str]) -> list[str]:
     """The split of every row, walked label by label, so that strata are exact to a row or two as well."""
     strata = [e.target if labels else "" for e in examples]
-    keys = [row_order(seed, e) for e in examples]
+    keys = [row_order(seed, normal_form(e.text), e.target) for e in examples]
     assigned, walk = [""] * len(examples), Walk(shares)
     order = sorted(range(len(examples)), key=lambda i: (strata[i], keys[i]))
     for _, places in groupby(order, key=lambda i: strata[i]):
@@ -177,7 +177,7 @@ def _assign_rows(examples: Sequence[Example], shares: Mapping[str, float], seed:
 
 def _assign_groups(examples: Sequence[Example], shares: Mapping[str, float], seed: int, labels: Sequence[str]) -> list[str]:
     """The split of every row, groups whole."""
-    members = [group_name(e) for e in examples]
+    members = [e.group if e.group is not None else lone_group(normal_form(e.text)) for e in examples]
     counts: dict[str, Counter[str]] = {}
     for example, group in zip(examples, members, strict=True):
         counts.setdefault(group, Counter())[example.target if labels else ""] += 1
