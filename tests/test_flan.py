@@ -35,7 +35,9 @@ FEWSHOT_PATTERNS = {
     ],
 }
 '''
-ROW: dict[str, object] = {"premise": "Cats purr.", "hypothesis": "Cats make a sound.", "answer": "yes", "options": ["yes", "no"]}
+ROW: dict[str, object] = {
+    "premise": "Cats purr.", "hypothesis": "Cats make a sound.", "answer": "yes", "options": ["yes", "no"],
+}  # fmt: skip
 
 
 def rendered(name: str, row: dict[str, object], *, with_options: bool = True) -> tuple[str, str]:
