@@ -77,7 +77,7 @@ class Template:
         prompt: what is asked; `{answer}` is the target in this template's words, `{options}` the list of all answers.
         completion: what is answered.
         target: the field that holds the answer.
-        answers: label to what it is called here; empty where the target is written as it is.
+        answers: label to what it is called here (in Jinja: to its number); empty where the target is written as it is.
         is_inverted: it turns the task around: the answer is given, and something else is to be written.
         between: what stands between prompt and completion; None: a blank behind a colon, else a line `Answer:`.
         separator: what stands between worked examples and what is asked.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 from types import MappingProxyType
 
 from whet.errors import DataError, Problem
@@ -79,28 +80,36 @@ def deal(train: Sequence[Example], bound: Bound, shares: Shares, seed: int) -> l
     All are walked label by label, in an order that the seed and their ids give. So templates, forms and shares are met within a
     label as well as in all, to an example or two; and an example asked behind worked ones is none of these.
     """
-    shown = _worked(train, shares.shots, seed) if shares.few_shot else []
-    ids = {example.id for example in shown}
-    behind_shown = [[with_shown(form, shown) for form in forms] for forms in bound.forward] if shown else []
     order = sorted(range(len(train)), key=lambda i: (train[i].target if bound.asked.answers else "", _place(seed, train[i].id)))
-    turned = _Turns(shares.inverted if bound.inverted else 0.0)
-    round_ = {"forward": 0, "inverted": 0}
-    full = [_Turns(shares.options, n / len(bound.forward)) for n in range(len(bound.forward))]
-    behind: dict[tuple[int, int], _Turns] = {}
+    dealer = _Dealer(bound, shares, _worked(train, shares.shots, seed) if shares.few_shot else [])
     dealt = list(train)
     for i in order:
-        if turned.now():
-            template = bound.inverted[round_["inverted"] % len(bound.inverted)]
-            round_["inverted"] += 1
-        else:
-            at = round_["forward"] % len(bound.forward)
-            round_["forward"] += 1
-            form = full[at].now()
-            template = bound.forward[at][form]
-            if shown and behind.setdefault((at, form), _Turns(shares.few_shot, at / len(bound.forward))).now():
-                template = template if train[i].id in ids else behind_shown[at][form]
-        dealt[i] = replace(train[i], template=template)
+        dealt[i] = replace(train[i], template=dealer.next_for(train[i]))
     return dealt
+
+
+class _Dealer:
+    """Deals the templates one by one: turned around or forward, forward ones in turn, each form in its share of its template."""
+
+    def __init__(self, bound: Bound, shares: Shares, shown: Sequence[Example]) -> None:
+        count = len(bound.forward)
+        self._bound, self._shown_ids = bound, {example.id for example in shown}
+        self._behind_shown = [[with_shown(form, shown) for form in forms] for forms in bound.forward] if shown else []
+        self._forward, self._inverted = cycle(range(count)), cycle(bound.inverted)
+        self._turned = _Turns(shares.inverted if bound.inverted else 0.0)
+        # Each begins elsewhere, so that not all templates are due to take the clause in the same round.
+        self._full = [_Turns(shares.options, n / count) for n in range(count)]
+        self._behind = [[_Turns(shares.few_shot, n / count) for _ in range(2)] for n in range(count)]
+
+    def next_for(self, example: Example) -> Template:
+        """The template that is due."""
+        if self._turned.now():
+            return next(self._inverted)
+        at = next(self._forward)
+        form = self._full[at].now()
+        is_behind = self._behind[at][form].now() if self._behind_shown else False
+        # Nobody is shown their own answer: the worked examples are asked by themselves.
+        return (self._behind_shown if is_behind and example.id not in self._shown_ids else self._bound.forward)[at][form]
 
 
 def with_shown(template: Template, shown: Sequence[Example]) -> Template:

@@ -9,8 +9,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from whet.errors import DataError, Problem
+from whet.example import Template
 from whet.prompts import flan, promptsource, set_file
-from whet.prompts.sets import TemplateSet
+from whet.prompts.sets import TemplateSet, template_fields
 
 SUFFIX = ".toml"
 
@@ -73,8 +74,15 @@ def imported(source: str | Path, task: str = "", labels: tuple[str, ...] = ()) -
         what = f"{len(labels)} labels are given, and its templates choose from {len(found.labels)} answers"
         raise DataError(Problem(str(source), what, "Name one for each answer, in their order, with commas between"))
     called = dict(zip(found.labels, labels, strict=True))
-    templates = tuple(replace(t, answers={called[k]: v for k, v in t.answers.items()}) for t in found.templates)
-    return replace(found, labels=labels, templates=templates)
+    numbers = {label: number for number, label in called.items()}
+
+    def named(template: Template) -> Template:
+        if not template.jinja:
+            return replace(template, answers={called[number]: text for number, text in template.answers.items()})
+        reads_it = found.target in template_fields(template)
+        return replace(template, target=found.target, answers=numbers) if reads_it else template
+
+    return replace(found, labels=labels, templates=tuple(map(named, found.templates)))
 
 
 def _text(file: Path, source: str) -> str:

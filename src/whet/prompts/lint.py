@@ -189,7 +189,7 @@ def _leaks(template: Template, rows: Sequence[Row], made: Sequence[Rendered | Sk
 def _tainted(template: Template, pairs: Sequence[tuple[Row, Rendered]]) -> Iterator[Finding]:
     """A Jinja prompt that is another one when the label is."""
     for row, each in pairs[:ENOUGH_ROWS]:
-        for label in range(len(syntax.split_choices(template.answer_choices) or ())):
+        for label in template.answers or range(len(syntax.split_choices(template.answer_choices) or ())):
             other = render(template, {**row, template.target: label})
             if isinstance(other, Rendered) and other.prompt != each.prompt:
                 yield Finding("leak", template.name, f"another {template.target} makes another prompt: {other.prompt[-120:]!r}")
@@ -199,7 +199,7 @@ def _tainted(template: Template, pairs: Sequence[tuple[Row, Rendered]]) -> Itera
 def _answers(template: Template, row: Row) -> Sequence[str]:
     """All answers that there are to a row; none if they are not known."""
     given = row.get("options")
-    if template.answers:
+    if template.answers and not template.jinja:
         return list(template.answers.values())
     if isinstance(given, list):
         return [str(option) for option in given]

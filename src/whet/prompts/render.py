@@ -239,8 +239,9 @@ def _render_jinja(template: Template, row: Row, seed: int) -> tuple[str, str]:
     """Prompt and completion of a promptsource template: fields are protected, the whole is rendered once, then divided."""
     if "answer_choices" in row:
         raise _Unfit("the row has a field of its own that is called 'answer_choices'")
-    fields = dict(_protected(row))
-    choices = None
+    fields, choices = dict(_protected(row)), None
+    if template.answers:
+        fields[template.target] = int(_answer(template, row))
     if template.answer_choices:
         found = sandbox.render(template.answer_choices, fields, seed)
         choices = [_unprotected(choice.strip()) for choice in found.split(PIPES)]
