@@ -55,6 +55,8 @@ def lint(args: Namespace) -> int:
         table = read_rows(args.rows)
         rows = [cells.values(dict(zip(table.columns, row.cells, strict=True))) for row in table.rows]
     report = lint_set(found, rows)
+    if len(rows) > report.rows:
+        console(sys.stderr).print(f"the first {report.rows:,} of {len(rows):,} rows are looked at", markup=False)
     _tell(args, report.to_json(), views.lint_report(report))
     return 1 if report.findings else 0
 

@@ -89,7 +89,7 @@ def deal(train: Sequence[Example], bound: Bound, shares: Shares, seed: int) -> l
 
 
 class _Dealer:
-    """Deals the templates one by one: turned around or forward, forward ones in turn, each form in its share of its template."""
+    """Deals templates one by one: turned around or forward, forward ones in turn, each form in its share of its template."""
 
     def __init__(self, bound: Bound, shares: Shares, shown: Sequence[Example]) -> None:
         count = len(bound.forward)

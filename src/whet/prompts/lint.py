@@ -15,6 +15,7 @@ from whet.prompts.sets import TemplateSet, template_fields
 
 MOST_ROWS = 1000
 ENOUGH_ROWS = 5  # fewer rows with one and the same answer say nothing
+MOST_LABELS = 50  # more different answers are texts, and no labels
 LEAK_SHARE = 0.2  # of the rows that name the right answer alone; a review of a good film may well say "good"
 EMPTY = "the completion is empty"
 NUMBERING = re.compile(r"(.*_)?(id|idx|index)")  # columns that number the rows say nothing about them
@@ -61,6 +62,8 @@ def lint(found: TemplateSet, rows: Sequence[Row] = ()) -> Report:
     """
     rows = rows[:MOST_ROWS]
     findings = [*_slips(found), *_dropped(found), *_duplicates(found), *_unread(found, rows)]
+    targets = {str(row[found.target]) for row in rows if found.target in row} if found.kind == "classify" else set()
+    labels = sorted(targets) if len(targets) <= MOST_LABELS else ()
     rendered = {}
     for template in found.templates:
         findings += _no_end(template)
@@ -69,7 +72,7 @@ def lint(found: TemplateSet, rows: Sequence[Row] = ()) -> Report:
         rendered[template.name] = sum(isinstance(each, Rendered) for each in made)
         if rows:
             findings += _outputs(template, made)
-            findings += _leaks(template, rows, made)
+            findings += _leaks(template, rows, made, labels)
     return Report(tuple(findings), len(rows), rendered)
 
 
@@ -164,14 +167,16 @@ def _outputs(template: Template, made: Sequence[Rendered | Skipped]) -> Iterator
         yield Finding("render_rate", template.name, f"{completions.total()} of {len(made)} rows are rendered: {reason}")
 
 
-def _leaks(template: Template, rows: Sequence[Row], made: Sequence[Rendered | Skipped]) -> Iterator[Finding]:
+def _leaks(
+    template: Template, rows: Sequence[Row], made: Sequence[Rendered | Skipped], labels: Sequence[str]
+) -> Iterator[Finding]:
     """Prompts that change with the label, and prompts that name the right answer and no other one."""
     if template.is_inverted:
         return
     right, wrong, sample = 0, 0, ""
     pairs = [(row, each) for row, each in zip(rows, made, strict=True) if isinstance(each, Rendered)]
     for row, each in pairs:
-        answers = _answers(template, row)
+        answers = _answers(template, row) or labels
         others = [answer for answer in answers if answer != each.completion]
         if not others or each.completion not in answers:
             continue

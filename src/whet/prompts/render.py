@@ -239,10 +239,10 @@ def _render_jinja(template: Template, row: Row, seed: int) -> tuple[str, str]:
     """Prompt and completion of a promptsource template: fields are protected, the whole is rendered once, then divided."""
     if "answer_choices" in row:
         raise _Unfit("the row has a field of its own that is called 'answer_choices'")
-    fields, choices = dict(_protected(row)), None
+    fields, choices = dict(_protected(row)), syntax.split_choices(template.answer_choices)
     if template.answers:
         fields[template.target] = int(_answer(template, row))
-    if template.answer_choices:
+    if template.answer_choices and choices is None:
         found = sandbox.render(template.answer_choices, fields, seed)
         choices = [_unprotected(choice.strip()) for choice in found.split(PIPES)]
     whole = sandbox.render(template.jinja, {**fields, "answer_choices": choices}, seed)

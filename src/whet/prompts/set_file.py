@@ -104,6 +104,8 @@ def _template(record: Mapping[str, Any], target: str, labels: Sequence[str]) -> 
     answers = values.get("answers", {})
     if isinstance(answers, list):
         values["answers"] = dict(zip(labels, answers, strict=True))
+    elif "jinja" not in values and not answers:
+        values["answers"] = {label: label for label in labels}  # called by their own names
     if "jinja" in values:
         values["completion"] = ""
     return Template(**{"target": target, **values})

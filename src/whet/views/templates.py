@@ -61,10 +61,14 @@ def lint_report(report: Report) -> Group:
         parts += [drawn, Text()]
     kinds = Counter(finding.kind for finding in report.findings)
     counted = ", ".join(f"{kind} {n}" for kind, n in kinds.items()) or "nothing found"
-    parts.append(Text(f"{len(report.rendered)} templates: {counted}."))
+    count = len(report.rendered)
+    parts.append(Text(f"{count} template{'s' if count > 1 else ''}: {counted}."))
     if report.rows:
         rates = Counter(report.rendered.values())
-        told = ", ".join(f"{n} templates render {count:,}" for count, n in sorted(rates.items(), reverse=True)[:_SHOWN_RATES])
+        told = ", ".join(
+            f"{n} template{'s render' if n > 1 else ' renders'} {count:,}"
+            for count, n in sorted(rates.items(), reverse=True)[:_SHOWN_RATES]
+        )
         parts.append(Text(f"Of {report.rows:,} rows, {told}.", "dim"))
     return Group(*parts)
 
@@ -72,8 +76,9 @@ def lint_report(report: Report) -> Group:
 def imported(made: Mapping[str, Any]) -> Text:
     """What was imported, in a sentence."""
     jinja = f", {made['jinja']} of them in Jinja, which slots cannot say" if made["jinja"] else ""
-    repaired = f"; {made['repaired']} slips were mended" if made["repaired"] else ""
-    return Text(f"{made['file']}: {made['templates']} templates{jinja}{repaired}.")
+    slips = made["repaired"]
+    repaired = f"; {slips} slip{'s were' if slips > 1 else ' was'} mended" if slips else ""
+    return Text(f"{made['file']}: {made['templates']} template{'s' if made['templates'] > 1 else ''}{jinja}{repaired}.")
 
 
 def _texts(template: Template) -> list[Text]:
