@@ -196,6 +196,15 @@ class Run:
         """Writes records as JSONL."""
         self.write_text(name, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records))
 
+    def take(self, name: str, path: Path) -> None:
+        """Makes a finished file on the same disk a part of the run."""
+        final = self.path / name
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        path.replace(final)
+        sync_folder(final.parent)
+
     def write_dropped(self, drops: Iterable[Drop]) -> None:
         """Writes `dropped.jsonl`: one line for every row that was dropped or changed, with its reason."""
         self.write_lines("dropped.jsonl", (d.to_json() for d in drops))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from whet.data import dataset, documents
@@ -188,6 +189,45 @@ def prepare(recipe: Recipe, out: Path | None = None, progress: Progress | None =
             run.write_json("templates.json", {"templates": [template.to_json() for template in made.templates]})
         run.write_dropped(made.drops)
         run.update_manifest(dataset=made.summary())
+    return run
+
+
+def prepare_stream(
+    recipe: Recipe, out: Path | None = None, progress: Progress | None = None, *, processes: int = 1, ray: bool = False
+) -> Run:
+    """The Run that `prepare` makes, of a corpus that does not fit into memory: read as a stream, by several processes.
+
+    Args:
+        recipe: of a public corpus and kind `generate`.
+        out: the run folder; left out, runs/<name>. Beside it lies, while this goes on, a hidden folder three times the size of
+            the corpus.
+        progress: is told of every batch of rows.
+        processes: of this machine; the result is the same byte for byte.
+        ray: the machines of a Ray cluster instead.
+
+    Raises:
+        RecipeError: the recipe's data are not read as a stream.
+        DataError: what `prepare` raises; or Ray is not installed.
+    """
+    from whet.data.scale import prepare as scale
+    from whet.data.scale import workers
+
+    progress, path = progress or Silent(), out or Path("runs") / recipe.name
+    recipe = recipe.model_copy(update={"synth": None})
+    if problems := scale.unsupported(recipe):
+        raise RecipeError(*problems)
+    if (path / "manifest.json").exists() and "dataset" in Run.create(path, recipe, dataset.hashes(recipe), "").manifest:
+        return Run.open(path)
+    tokenizers.load(recipe.model.base)  # what is wrong with it is said before anything is read
+    mapped = workers.on_ray() if ray else workers.in_processes(processes) if processes > 1 else workers.in_this_process
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+        made = scale.prepare(recipe, Path(folder), mapped, progress)
+        run = Run.create(path, recipe, dataset.hashes(recipe), command_line())
+        with run.lock():
+            for name, file in made.files.items():
+                run.take(name, file)
+            run.update_manifest(dataset=made.summary)
     return run
 
 

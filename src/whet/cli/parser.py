@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     verb("new", "write a recipe for a table, guessing its columns", _name, _from, _force)
     verb("check", "check a recipe and its data; write nothing", recipe, _stage, _set, _json)
     verb("plan", "count a run's steps and tokens before it runs, and draw its learning rate", recipe, _stage, _set, _json)
-    verb("prepare", "read, clean and split the data into a run folder", recipe, _out, _stage, _set, _json)
+    verb("prepare", "read, clean and split the data into a run folder", recipe, _stream, _out, _stage, _set, _json)
     _adder(verbs, "audit")("audit", "look for leaks, repeats, contradictions and damage in data; 1 where there are some",
                            _audited, _against, _columns, _fail_on, _page, _stage, _set, _json)  # fmt: skip
     verb("show", "show the exact tokens of an example, those that carry loss marked",
@@ -113,6 +113,21 @@ def _set(p: argparse.ArgumentParser) -> None:
 
 def _json(p: argparse.ArgumentParser) -> None:
     p.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+
+
+def _stream(p: argparse.ArgumentParser) -> None:
+    one = p.add_mutually_exclusive_group()
+    help_ = "read a public corpus as a stream, in flat memory, by so many processes; the result is the same"
+    one.add_argument("--processes", type=_count, metavar="N", help=help_)
+    help_ = "the same over the machines of a Ray cluster (RAY_ADDRESS), by Ray Data"
+    one.add_argument("--ray", action="store_true", help=help_)
+
+
+def _count(text: str) -> int:
+    """A number of processes."""
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 1 to 1024")
+    return int(text)
 
 
 def _audited(p: argparse.ArgumentParser) -> None:

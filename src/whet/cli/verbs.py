@@ -81,8 +81,8 @@ def plan(args: Namespace) -> int:
 
 
 def prepare(args: Namespace) -> int:
-    """Makes the run folder and its dataset."""
-    made = _prepared(args)
+    """Makes the run folder and its dataset, of a stream if processes or Ray are named."""
+    made = _prepared(args) if args.processes is None and not args.ray else _streamed(args)
     summary = made.manifest["dataset"]
     return _tell(args, made, {"run": str(made.path), **summary}, terminal.dropped_summary(summary))
 
@@ -193,6 +193,14 @@ def _prepared(args: Namespace, path: Path | None = None) -> Run:
     recipe = pick(series, args.stage, file.name)
     with showing() as progress:
         return stages.prepare(recipe, run_folder(series, recipe, args.out), progress)
+
+
+def _streamed(args: Namespace) -> Run:
+    series = load_series(args.recipe, args.overrides, args.out)
+    recipe = pick(series, args.stage, args.recipe.name)
+    with showing() as progress:
+        folder = run_folder(series, recipe, args.out)
+        return stages.prepare_stream(recipe, folder, progress, processes=args.processes or 1, ray=args.ray)
 
 
 def _run_of(args: Namespace) -> Run:

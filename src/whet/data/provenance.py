@@ -54,7 +54,9 @@ def state_rows(examples: Sequence[Example], table: Table, licence: str | None, m
     return [stated(example).of(example) for example in examples]
 
 
-class _Kind(NamedTuple):
+class Kind(NamedTuple):
+    """Rows of one file, under one licence and by one maker."""
+
     source: str
     licence: str | None
     maker: str | None
@@ -64,20 +66,25 @@ class Tally:
     """How many rows each source has under each licence by each maker, and the first of them."""
 
     def __init__(self, examples: Iterable[Example] = ()) -> None:
-        self.rows: Counter[_Kind] = Counter()
-        self.first: dict[_Kind, list[int]] = {}
+        self.rows: Counter[Kind] = Counter()
+        self.first: dict[Kind, list[int]] = {}
         for example in examples:
             self.add(example)
 
     def add(self, example: Example) -> None:
         """Counts one row."""
         origin = example.origin
-        kind = _Kind(origin.source, origin.licence, origin.maker)
+        kind = Kind(origin.source, origin.licence, origin.maker)
         self.rows[kind] += 1
         first = self.first.setdefault(kind, [])
         if len(first) < FIRST_ROWS or origin.row < first[-1]:
             insort(first, origin.row)
             del first[FIRST_ROWS:]
+
+    def add_rows(self, kind: Kind, numbers: Sequence[int]) -> None:
+        """Counts rows of a kind, by their numbers."""
+        self.rows[kind] += len(numbers)
+        self.first[kind] = sorted([*self.first.get(kind, ()), *sorted(numbers)[:FIRST_ROWS]])[:FIRST_ROWS]
 
     def merge(self, other: Tally) -> None:
         """Counts all rows that another Tally has counted."""
@@ -96,7 +103,7 @@ class Tally:
             if why
         ]
 
-    def _where(self, kind: _Kind) -> str:
+    def _where(self, kind: Kind) -> str:
         count, first = self.rows[kind], ", ".join(map(str, self.first[kind]))
         more = f" and {count - len(self.first[kind]):,} more" if count > len(self.first[kind]) else ""
         return f"{kind.source}, row{'s' if count > 1 else ''} {first}{more}"

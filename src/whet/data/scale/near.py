@@ -7,6 +7,7 @@ the texts.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,7 @@ MOST_MET = 64
 BAND_PARTS = 4 * PARTS
 OUT = 255  # the side of a row that is out of the search
 Sides = NDArray[np.uint8]
+Numbers = NDArray[np.uint64]
 
 
 class Met(NamedTuple):
@@ -47,25 +49,40 @@ class Meetings:
         self._bands.add(keys.ravel(), np.repeat(rows, BANDS))
         self._rows += len(keys)
 
-    def pairs(self, sides: Sides) -> Iterator[tuple[int, list[int]]]:
-        """Each row with the rows that it met, ascending; every two rows that share a band meet once.
+    def pairs(self, sides: Sides) -> Pairs:
+        """Which rows met; every two that share a band meet once.
 
         Args:
             sides: (N,) of each row. Where all have one side, a row meets the rows before it; else a row meets those of higher
                 sides. Rows of side OUT meet nobody.
         """
-        step = 2**64 // max(1, self._rows)  # row numbers spread over all numbers, in their order
+        found = Pairs(self._folder / "pairs", self._rows)
         is_one_side = len(np.unique(sides[sides != OUT])) < 2
-        found = Buckets(self._folder / "pairs", 2)
         for records in self._bands.sorted():
             for pairs in _pairs_in(records[sides[records[:, 1]] != OUT], None if is_one_side else sides):
-                found.add(pairs[:, 0] * np.uint64(step), pairs[:, 1])
-        for pairs in found.sorted():
+                found.add(pairs[:, 0], pairs[:, 1])
+        return found
+
+
+class Pairs:
+    """Pairs of rows, in any number and order, read back by the first row. Rows are numbers below N."""
+
+    def __init__(self, folder: Path, rows: int) -> None:
+        self._step = 2**64 // max(1, rows)  # spreads row numbers over all numbers, and keeps their order
+        self._found = Buckets(folder, 2)
+
+    def add(self, rows: Numbers, others: Numbers) -> None:
+        """Takes pairs."""
+        self._found.add(rows * np.uint64(self._step), others)
+
+    def __iter__(self) -> Iterator[tuple[int, list[int]]]:
+        """Each row, ascending, with its others, ascending, each once."""
+        for pairs in self._found.sorted():
             is_new = np.concatenate(([True], (pairs[1:] != pairs[:-1]).any(axis=1)))
             pairs = pairs[is_new]
             rows, starts = np.unique(pairs[:, 0], return_index=True)
             for row, others in zip(rows, np.split(pairs[:, 1], starts[1:]), strict=True):
-                yield int(row) // step, [int(other) for other in others]
+                yield int(row) // self._step, others.tolist()
 
 
 def _pairs_in(records: Records, sides: Sides | None) -> Iterator[Records]:
@@ -137,13 +154,13 @@ def similar_rows(texts: Iterable[str], threshold: float, folder: Path) -> Iterat
     """
     forms, meetings, rows = Texts(folder / "forms"), Meetings(folder), 0
     source = iter(texts)
-    while chunk := [normal_form(text) for text in islice(source, CHUNK_ROWS)]:
-        forms.add([as_line(form) for form in chunk])
-        meetings.add(band_keys(chunk))
-        rows += len(chunk)
-    for row, others in meetings.pairs(np.zeros(rows, dtype=np.uint8)):
-        yield from compare(row, others, forms, threshold)
-    forms.close()
+    with closing(forms):
+        while chunk := [normal_form(text) for text in islice(source, CHUNK_ROWS)]:
+            forms.add([as_line(form) for form in chunk])
+            meetings.add(band_keys(chunk))
+            rows += len(chunk)
+        for row, others in meetings.pairs(np.zeros(rows, dtype=np.uint8)):
+            yield from compare(row, others, forms, threshold)
 
 
 def as_line(form: str) -> bytes:

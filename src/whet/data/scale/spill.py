@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,39 +13,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 PARTS = 64
+WAITING_BYTES = 2**22
 Records = NDArray[np.uint64]  # (n, W): n records of W numbers
 
 
 class Buckets:
     """Records of W numbers, written in any order and read back sorted, a part at a time.
 
-    The first number must be spread evenly (a hash), because its highest bits say which part a record is written to.
+    The first number must be spread evenly (a hash), because its highest bits say which part a record is written to. No file
+    stays open, so that there may be many parts.
     """
 
     def __init__(self, folder: Path, width: int, parts: int = PARTS) -> None:
         folder.mkdir(parents=True)
         self.width, self._shift = width, np.uint64(64 - (parts - 1).bit_length())
         self._paths = [folder / f"{part:03d}" for part in range(parts)]
-        self._files: list[BinaryIO] = [path.open("wb", buffering=2**14) for path in self._paths]
+        self._waiting: list[Records] = []
 
     def add(self, *columns: NDArray[np.generic]) -> None:
         """Writes n records: W columns of n numbers."""
-        records = np.stack([column.astype(np.uint64, copy=False) for column in columns], axis=1)
+        self._waiting.append(np.stack([column.astype(np.uint64, copy=False) for column in columns], axis=1))
+        if sum(records.nbytes for records in self._waiting) >= WAITING_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Writes what waits, each record to its part."""
+        if not self._waiting:
+            return
+        records, self._waiting = np.concatenate(self._waiting), []
         part = records[:, 0] >> self._shift
         order = np.argsort(part, kind="stable")
-        bounds = np.searchsorted(part[order], np.arange(len(self._files) + 1))
-        sorted_records = records[order]
-        for file, (start, end) in zip(self._files, pairwise(bounds), strict=True):
+        records, bounds = records[order], np.searchsorted(part[order], np.arange(len(self._paths) + 1))
+        for path, (start, end) in zip(self._paths, pairwise(bounds), strict=True):
             if start < end:
-                file.write(sorted_records[start:end].tobytes())
+                with path.open("ab") as file:
+                    file.write(records[start:end].tobytes())
 
     def sorted(self) -> Iterator[Records]:
-        """All records in ascending order, in parts; equal first numbers stand in one part. Nothing can be added afterwards."""
-        for file in self._files:
-            file.close()
+        """All records in ascending order, in parts; equal first numbers stand in one part."""
+        self._flush()
         for path in self._paths:
-            records = np.fromfile(path, dtype=np.uint64).reshape(-1, self.width)
-            if len(records):
+            if path.exists():
+                records = np.fromfile(path, dtype=np.uint64).reshape(-1, self.width)
                 yield records[np.lexsort(records.T[::-1])]
 
 
@@ -57,7 +67,7 @@ class Texts:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._ends = path.with_name(f"{path.name}.ends")
-        self._writers: tuple[BinaryIO, BinaryIO] | None = (path.open("wb", buffering=2**18), self._ends.open("wb", buffering=2**16))
+        self._writers: tuple[BinaryIO, BinaryIO] | None = (path.open("wb"), self._ends.open("wb"))
         self._size = 0
         self._handles: tuple[int, int] | None = None
 
@@ -96,6 +106,43 @@ class Texts:
         if self._handles is None:
             self._handles = os.open(self.path, os.O_RDONLY), os.open(self._ends, os.O_RDONLY)
         return self._handles
+
+
+class Column:
+    """One number a row, on disk, read back in order or by row."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: BinaryIO | None = path.open("wb")
+        self._handle: int | None = None
+
+    def add(self, values: NDArray[np.generic]) -> None:
+        """Writes the numbers of the next rows."""
+        if self._writer is not None:
+            self._writer.write(values.astype(np.uint64).tobytes())
+
+    def blocks(self, rows: int = 2**16) -> Iterator[Records]:
+        """All numbers, so many at a time."""
+        self._open()
+        with self._path.open("rb") as file:
+            while len(block := np.fromfile(file, np.uint64, rows)):
+                yield block
+
+    def __getitem__(self, row: int) -> int:
+        return int.from_bytes(os.pread(self._open(), 8, 8 * row), sys.byteorder)
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        os.close(self._open())
+        self._handle = None
+
+    def _open(self) -> int:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        if self._handle is None:
+            self._handle = os.open(self._path, os.O_RDONLY)
+        return self._handle
 
 
 def groups_of(records: Records, width: int = 1) -> Iterator[Records]:

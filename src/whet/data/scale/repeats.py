@@ -1,0 +1,85 @@
+"""Rows that repeat an earlier one, documents that are one twice, rows that are too long."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from whet.data.clean import count_shared, repeat, twin_group_notes
+from whet.data.scale.near import Pairs
+from whet.data.scale.spill import groups_of
+from whet.data.scale.store import Fate, Store, drop_line
+from whet.errors import DataError, Problem
+from whet.recipe import Recipe
+
+
+def drop_repeats(store: Store, parts: int) -> list[list[str]]:
+    """Marks rows that repeat an earlier one of their file, and writes `repeats-<file>`; notes of documents that are one twice.
+
+    Args:
+        store: all rows.
+        parts: how many files they come from.
+
+    Returns:
+        The notes of each file.
+    """
+    repeats, shared = Pairs(store.folder / "repeats", store.rows), [Counter[tuple[str, str]]() for _ in range(parts)]
+    names: dict[int, str] = {}
+    for records in store.same.sorted():
+        for group in groups_of(records, 2):
+            rows = group[:, 2]
+            store.fates[rows[1:]] = Fate.REPEAT
+            repeats.add(rows[1:], np.full(len(rows) - 1, rows[0]))
+            if store.names_a_group:
+                count_shared(_groups_of(store, rows.tolist(), names), shared[store.part_of(int(rows[0]))])
+    files = [(store.folder / f"repeats-{number}").open("wb") for number in range(parts)]
+    for row, (first,) in repeats:
+        example = store.example(row)
+        files[store.part_of(row)].write(drop_line(repeat(example.origin, store.numbers[first], store.read_text(row))))
+    for file in files:
+        file.close()
+    return [twin_group_notes(_group_sizes(store, pairs, names, number), pairs) for number, pairs in enumerate(shared)]
+
+
+def _groups_of(store: Store, rows: Sequence[int], names: dict[int, str]) -> Counter[str]:
+    """The groups of some rows, and how many of the rows each has; their names are kept by number."""
+    found: Counter[str] = Counter()
+    for row in rows:
+        if key := store.group_of[row]:
+            if key not in names:
+                names[key] = str(store.example(row).group)
+            found[names[key]] += 1
+    return found
+
+
+def _group_sizes(store: Store, pairs: Iterable[tuple[str, str]], names: dict[int, str], part: int) -> dict[str, int]:
+    """The rows of each group in some pairs, in one file."""
+    wanted = {name for pair in pairs for name in pair}
+    keys = {key: name for key, name in names.items() if name in wanted}
+    sizes, start, rows = dict.fromkeys(wanted, 0), 0, store.part(part)
+    for block in store.group_of.blocks() if wanted else ():
+        here = block[max(0, rows.start - start) : max(0, rows.stop - start)]
+        mine = here[np.isin(here, np.array(list(keys), dtype=np.uint64))]
+        for key, n in zip(*np.unique(mine, return_counts=True), strict=True):
+            sizes[keys[int(key)]] += int(n)
+        start += len(block)
+    return sizes
+
+
+def drop_misfits(store: Store, recipe: Recipe) -> None:
+    """Marks rows that are too long and were not cut.
+
+    Raises:
+        DataError: there are some, and the recipe wants to hear of it.
+    """
+    over = [(tokens, row) for row, tokens, is_cut in store.misfits if not is_cut and store.fates[row] == Fate.KEPT]
+    if over and recipe.train.too_long == "error":
+        tokens, row = max(over, key=lambda pair: (pair[0], -pair[1]))
+        most = str((store.misfit_drop(row) or {}).get("detail", "")).rpartition(" ")[2]
+        what = f"{len(over)} examples are longer than {most} tokens; this one has {tokens}"
+        do = 'Raise [train] max_length, or set [train] too_long to "truncate" or "drop"'
+        raise DataError(Problem(str(store.example(row).origin), what, do))
+    for _, row in over:
+        store.fates[row] = Fate.TOO_LONG
