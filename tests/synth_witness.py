@@ -30,6 +30,8 @@ def maker(body: dict[str, Any], n: int) -> Play:
         return Play('{"rows": [{"sentence": "Always the same thing, day and night."}]}')
     if "Which of these is it" in text:
         return Play(json.dumps({"label": "True" if len(text) % 2 else "False"}), tokens=(50, 5))
+    if (said := asked_by_a_method(text, draw)) is not None:
+        return Play(said)
     if "Change as few words" in text:
         return Play(json.dumps({"rows": [{"sentence": text.split("sentence: ")[1].split("\n")[0].replace("ward", "town")}]}))
     new = [sentence(draw, draw.randint(3, 14)) for _ in range(3)]
@@ -42,6 +44,27 @@ def maker(body: dict[str, Any], n: int) -> Play:
         json.dumps({"rows": [{"sentence": row} for row in draw.sample(rows, 5)]}),
         seconds=0.3 if body["model"] == "slow" else 0.0,
     )
+
+
+def asked_by_a_method(text: str, draw: random.Random) -> str | None:
+    """What the same model says to the prompts that are no request for rows of the task."""
+    if "Give the row a score" in text:
+        return json.dumps({"score": 1 + len(text) % 10})
+    if "Think of" in text:
+        return json.dumps({"rows": [{"instruction": sentence(draw)} for _ in range(4)]})
+    if "small, fixed set" in text:
+        return json.dumps({"label": "Yes" if len(text) % 2 else "No"})
+    if "of this task" in text or "examples of this task" in text:
+        return json.dumps({"rows": [{"sentence": sentence(draw), "mood": sentence(draw, 4)} for _ in range(2)]})
+    if "Write example 4" in text:
+        return json.dumps({"rows": [{"instruction": sentence(draw), "sentence": sentence(draw), "other": "None."}]})
+    if "other wording" in text:
+        return json.dumps({"rows": [{"instruction": sentence(draw)} for _ in range(2)]})
+    if "Compare two prompts" in text:
+        return json.dumps({"label": "Not equal"})
+    if "Rewritten prompt:" in text or "Created prompt:" in text or "Give the answer" in text or text.startswith("la "):
+        return f"la {sentence(draw)}"
+    return None
 
 
 @contextmanager

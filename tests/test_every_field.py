@@ -180,7 +180,13 @@ def files(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     bases = {"base": tiny_base, "base2": make_base(folder / "base2", tokenizer, rope_theta=500.0),
              "biased": make_base(folder / "biased", tokenizer, attention_bias=True)}  # fmt: skip
     below = recipe_for(tables["table"], tiny_base, lora={"r": 2}, train={"max_steps": 1})
-    adapter = stages.train(stages.prepare(below, folder / "below")).path / "adapter"
+    run = stages.train(stages.prepare(below, folder / "below"))
+    stages.evaluate(run)
+    adapter = run.path / "adapter"
+    cells = tables["table"].read_text("utf-8").splitlines()
+    judged = [f"{line},{'good' if n == 0 else ('no', 'yes')[n % 2]}" for n, line in enumerate(cells[:25])]
+    tables["judged"] = folder / "judged.csv"
+    tables["judged"].write_text("\n".join(judged) + "\n", "utf-8")
     said = [[{"role": "user", "content": f"Name {n}."}, {"role": "assistant", "content": f"{n}!"}] for n in range(40)]
     (folder / "chat.jsonl").write_text("\n".join(json.dumps({"messages": turns}) for turns in said), "utf-8")
     texts = {name: folder / file for name, file in
@@ -191,7 +197,7 @@ def files(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with servers() as both:
         MAKERS[:] = [both]
         urls = {"server": both[0].base_url, "server2": both[1].base_url}
-        paths = {**tables, **bases, **texts, **urls, "adapter": adapter, "prompts": prompts}
+        paths = {**tables, **bases, **texts, **urls, "adapter": adapter, "prompts": prompts, "run": run.path}
         yield {name: str(path) for name, path in paths.items()}
 
 
@@ -238,6 +244,9 @@ INT8: Sections = {**LORA, "model": {"quantize": "int8"}}
 SHORT: Sections = {"train": {"max_length": 34, "too_long": "drop"}}
 ONE_STEP: Sections = {"train": {"max_steps": 1}, "evaluate": {"baselines": ["few_shot"]}}
 PADDED: Sections = {"train": {"share_prefix": False}}
+TASKS: Sections = {"task": {"labels": [], "kind": "generate"}, "data": {"instruction": "do", "target": "mood"}}
+PAIRS: Sections = {**TASKS, "data": {**TASKS["data"], "input": ["sentence", "other"]}}
+JUDGED = {"judge_rubric": "It is clear.", "patience": 12}
 
 
 def train(**settings: Any) -> Sections:
@@ -290,6 +299,7 @@ CASES = (
     Case("data.few_shot_fraction", 0.9, rows, WORDED),
     Case("data.shots", 3, rows, {"data": {**WORDED["data"], "few_shot_fraction": 0.9}}),
     Case("data.document_characters", 1000, read, TEXT),
+    Case("data.extra_path", ["@table2"], read, {"data": {"group": None}}),
     Case("data.mix_path", "@tasks2", read, TEXT),
     Case("data.mix_fraction", 0.4, read, TEXT),
     Case("data.mix_instruction", "do", read, TEXT),
@@ -360,6 +370,11 @@ CASES = (
     Case("synth.shares", {"True": 3.0, "False": 1.0}, made_up, synth()),
     Case("synth.slices", {"tone": ["calm", "angry"]}, made_up, synth()),
     Case("synth.output_first_fraction", 0.5, made_up, synth()),
+    Case("synth.classification_fraction", 1.0, made_up, TASKS | synth(method="self_instruct", seeds="@table")),
+    Case("synth.rewordings", 0, made_up, PAIRS | synth(method="unnatural", seeds="@table")),
+    Case("synth.rounds", 1, made_up, TASKS | synth(method="evol", seeds="@table", rows=120)),
+    Case("synth.operations", ["breadth"], made_up, TASKS | synth(method="evol", seeds="@table")),
+    Case("synth.from_run", "@run", made_up, synth(method="weak"), "[synth] from_run: weak aims"),
     Case("synth.rows_per_request", 2, made_up, synth()),
     Case("synth.seeds", "@table", made_up, synth()),
     Case("synth.prompts", "@prompts", made_up, synth()),
@@ -384,6 +399,12 @@ CASES = (
     Case("synth.banned_words", ["tax"], made_up, synth()),
     Case("synth.language", "de", made_up, synth()),
     Case("synth.check_labels", True, made_up, synth()),
+    Case("synth.judge_rubric", "It is clear.", made_up, synth(), "[synth] judge_rubric: nobody knows"),
+    Case("synth.judge_threshold", 3.0, made_up, synth(**JUDGED, judge_unmeasured=True)),
+    Case("synth.judge_human", "@judged", made_up, synth(**JUDGED, judge_unmeasured=True)),
+    Case("synth.judge_kappa", -1.0, made_up, synth(**JUDGED, judge_human="@judged"), "[synth] judge_kappa: the judge's kappa"),
+    Case("synth.judge_unmeasured", True, made_up, synth(**JUDGED), "[synth] judge_rubric: nobody knows"),
+    Case("synth.taken_out", list("01234567"), made_up, synth()),
     Case("evaluate.max_new_tokens", 2, judged, {**WRITE, **ONE_STEP, "evaluate": {"max_new_tokens": 6, "baselines": []}}),
 )
 
@@ -410,7 +431,7 @@ def made(files: Mapping[str, str], given: Sections, key: str = "", value: Any = 
 
 def test_every_setting_has_a_case() -> None:
     settings = [f"{section}.{key}" for section, keys in known_keys().items() for key in keys if section] + ["name", "seed"]
-    assert len(settings) == len(CASES) == 131
+    assert len(settings) == len(CASES) == 143
     assert sorted(case.key for case in CASES) == sorted(settings)
     assert {case.witness for case in CASES} == set(WITNESSES)
 

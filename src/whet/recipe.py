@@ -71,7 +71,7 @@ class Recipe(Section):
             return self
         if self.task.kind == "text":
             raise ValueError('[data] format names a corpus of answers, and kind = "text" learns none; leave it out')
-        columns = ("input", "target", "instruction", "group", "encoding", "delimiter")
+        columns = ("input", "target", "instruction", "group", "encoding", "delimiter", "extra_path")
         if misplaced := [key for key in columns if getattr(data, key)]:
             raise ValueError(f"[data] {', '.join(misplaced)}: these describe a table, and `format` a corpus; leave them out")
         return self
@@ -79,7 +79,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _text_keys_fit(self) -> Recipe:
         data, is_text = self.data, self.task.kind == "text"
-        answers = {"target": data.target, "instruction": data.instruction, "templates": data.templates}
+        answers = {key: getattr(data, key) for key in ("target", "instruction", "templates", "extra_path")}
         texts = {"mix_path": data.mix_path, "document_characters": data.document_characters}
         misplaced = [key for key, value in (answers if is_text else texts).items() if value]
         if misplaced:
@@ -264,7 +264,8 @@ def anchored(recipe: Recipe, folder: Path) -> Recipe:
         return str(file.resolve()) if file.is_dir() else name
 
     named = ("path", "validation_path", "test_path", "mix_path", "templates")
-    paths = {key: anchor(getattr(recipe.data, key)) for key in named}
+    paths: dict[str, Any] = {key: anchor(getattr(recipe.data, key)) for key in named}
+    paths["extra_path"] = tuple(map(anchor, recipe.data.extra_path))
     models: dict[str, Any] = {"adapters": tuple(anchor_folder(name) for name in recipe.model.adapters)}
     if recipe.model.base != EMBEDDED_BASE:
         models |= {"base": anchor_folder(recipe.model.base)}
@@ -273,7 +274,8 @@ def anchored(recipe: Recipe, folder: Path) -> Recipe:
     }  # fmt: skip
     if recipe.synth is not None:
         synth = recipe.synth
-        places = {"seeds": anchor(synth.seeds), "prompts": anchor_folder(synth.prompts) if synth.prompts else None}
+        places = {key: anchor(getattr(synth, key)) for key in ("seeds", "judge_human")}
+        places |= {key: anchor_folder(name) if (name := getattr(synth, key)) else None for key in ("prompts", "from_run")}
         maker = synth.model if synth.base_url or synth.model == EMBEDDED_BASE else anchor_folder(synth.model)
         changed["synth"] = synth.model_copy(update={**places, "model": maker})
     return recipe.model_copy(update=changed)

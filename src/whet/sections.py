@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -46,6 +46,10 @@ class Data(Section):
     )
     validation_path: str | None = Field(None, description="a file of its own for validation, instead of a share of `path`")
     test_path: str | None = Field(None, description="a file of its own for the test split, instead of a share of `path`")
+    extra_path: tuple[str, ...] = Field(
+        (), description="tables with the same columns whose rows are only trained on, such as those of `whet synth`; "
+        "what repeats a row, or leaks, is left out",
+    )  # fmt: skip
     validation_fraction: float = Field(0.1, description="share of the examples for validation", gt=0, lt=0.5)
     test_fraction: float = Field(0.2, description="share of the examples for the test split", gt=0, lt=0.9)
     encoding: str | None = Field(None, description="the text encoding, where it is not UTF-8 and no byte-order mark says it")
@@ -103,7 +107,7 @@ class Data(Section):
     mix_input: str = Field("input", description="the column of `mix_path` that is read with it; a cell may be empty")
     mix_target: str = Field("output", description="the column of `mix_path` that is the answer")
 
-    @field_validator("input", mode="before")
+    @field_validator("input", "extra_path", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
@@ -294,12 +298,22 @@ class Evaluate(Section):
     max_new_tokens: int = Field(128, description="longest answer of a `generate` task", ge=1)
 
 
+Operation = Literal["constraints", "deepen", "concretise", "reasoning", "input", "breadth"]
+KEYS_OF_METHODS = {
+    "classification_fraction": "self_instruct", "rewordings": "unnatural", "rounds": "evol", "operations": "evol",
+    "from_run": "weak",
+}  # fmt: skip
+
+
 class Synth(Section):
     """An LLM makes the examples: which one, by which method, how many, for how much. The `[synth]` section."""
 
-    method: Literal["description", "contrast"] = Field(
+    method: Literal[
+        "description", "contrast", "self_instruct", "unnatural", "evol", "back_instruction", "paraphrase", "weak"
+    ] = Field(
         "description", description="description: rows of each label, from the task's words; contrast: each seed edited into "
-        "every other label",
+        "every other label; self_instruct, unnatural: new tasks from a few; evol: each seed made harder, round by round; "
+        "back_instruction: the instruction to each text; paraphrase: a template set; weak: rows where `from_run` is weak",
     )  # fmt: skip
     model: str = Field(description="the maker: what the server calls it; without `base_url` a local directory or Hub id")
     base_url: tuple[str, ...] = Field(
@@ -318,6 +332,17 @@ class Synth(Section):
         1.0, description="`classify`: share of the requests that name the label first; the others write inputs and label them",
         ge=0, le=1,
     )  # fmt: skip
+    classification_fraction: float = Field(
+        0.2, description="`self_instruct`: share of the requests for new tasks that ask for classifications", ge=0, le=1
+    )
+    rewordings: int = Field(2, description="`unnatural`: other wordings of each row's instruction", ge=0, le=10)
+    rounds: int = Field(4, description="`evol`: how often a seed is made harder; what fails stays as it was", ge=1)
+    operations: tuple[Operation, ...] = Field(
+        get_args(Operation), description="`evol`: the operations, with equal chance", min_length=1
+    )
+    from_run: str | None = Field(
+        None, description="`weak`: the folder of an evaluated run, whose weak spots get more rows; `whet synth --from` names it"
+    )
     rows_per_request: int = Field(5, description="rows that one request asks for", ge=1, le=50)
     seeds: str | None = Field(None, description="a table with the columns of [data]: examples to show the maker, never copied")
     prompts: str | None = Field(None, description="a folder of prompts that stand in for whet's own, by name")
@@ -352,6 +377,21 @@ class Synth(Section):
         None, description="the language of the rows, such as en; rows that are clearly in another are rejected"
     )
     check_labels: bool = Field(False, description="`classify`: ask the maker what each row is; reject it if the label differs")
+    judge_rubric: str | None = Field(
+        None, description="what makes a row good, in words: the maker scores each row from 1 to 10 by it"
+    )
+    judge_threshold: float = Field(7.0, description="the least score of a row", ge=1, le=10)
+    judge_human: str | None = Field(
+        None, description="a table with the columns of [data] and a column `good` (yes or no): rows that people judged, which "
+        "the judge is measured against before it may reject any",
+    )  # fmt: skip
+    judge_kappa: float = Field(
+        0.4, description="the least Cohen's kappa of judge and people; below it the judge rejects nothing", ge=-1, le=1
+    )
+    judge_unmeasured: bool = Field(False, description="let the judge reject rows whatever its kappa, or without `judge_human`")
+    taken_out: tuple[str, ...] = Field(
+        (), description="requests (column `request`, or how it begins) whose rows are taken out, with all that was made of them"
+    )
 
     @field_validator("base_url", mode="before")
     @classmethod
@@ -367,6 +407,19 @@ class Synth(Section):
             raise ValueError("weights holds one positive number for each base_url")
         if not self.base_url and self.api_key_env:
             raise ValueError("api_key_env belongs to a base_url; without one the model runs here")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_of_a_method_fit(self) -> Synth:
+        for key, method in KEYS_OF_METHODS.items():
+            if self.method != method and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f'{key} belongs to method = "{method}"; leave it out')
+        judging = ("judge_threshold", "judge_human", "judge_kappa", "judge_unmeasured")
+        given = [key for key in judging if getattr(self, key) != type(self).model_fields[key].default]
+        if given and not self.judge_rubric:
+            raise ValueError(f"{', '.join(given)}: a judge needs judge_rubric, which says what makes a row good")
+        if "" in self.taken_out:
+            raise ValueError("taken_out: an empty text is how every request begins; name one")
         return self
 
     @model_validator(mode="after")

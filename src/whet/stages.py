@@ -166,7 +166,8 @@ def synth_ahead(recipe: Recipe, out: Path | None = None) -> dict[str, Any]:
 
 def synth_folder(recipe: Recipe) -> Path:
     """Where the rows of a recipe are made: not in the run's own folder, which begins with data."""
-    return Path("runs") / f"{recipe.name}-synth"
+    aimed_at = recipe.synth.from_run if recipe.synth else None
+    return Path("runs") / (f"{recipe.name}-after-{Path(aimed_at).name}" if aimed_at else f"{recipe.name}-synth")
 
 
 def prepare(recipe: Recipe, out: Path | None = None, progress: Progress | None = None) -> Run:

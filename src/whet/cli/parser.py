@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
          recipe, _script, _same_order, _stage, _set, _json)  # fmt: skip
     verb("export", "write the trained model as a plain model folder, adapters merged", run, _folder, _dtype, _json)
     _adder(verbs, "synth")("synth", "have a language model make rows; stopped at any moment, it goes on where it was",
-                           recipe, _dry_run, _pilot, _out, _stage, _set, _json)  # fmt: skip
+                           recipe, _from_run, _dry_run, _pilot, _out, _stage, _set, _json)  # fmt: skip
     verb("run", "the whole way: prepare, train, evaluate, report", recipe, _out, _stage, _set, _json)
     verb("info", "list what a recipe can choose from, and when to choose which", _topic, _json)
     below = _group(verbs, "corpus", "public instruction corpora: what there is, what is in a file, and its examples")
@@ -158,6 +158,11 @@ def _page(p: argparse.ArgumentParser) -> None:
 
 def _dry_run(p: argparse.ArgumentParser) -> None:
     p.add_argument("--dry-run", action="store_true", help="send nothing: say what it would ask, and take at most")
+
+
+def _from_run(p: argparse.ArgumentParser) -> None:
+    help_ = "make rows where this evaluated run is weak: labels that it takes for each other, or is not sure of"
+    p.add_argument("--from", type=Path, metavar="RUN", dest="from_run", help=help_)
 
 
 def _pilot(p: argparse.ArgumentParser) -> None:

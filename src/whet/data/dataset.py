@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -18,6 +18,7 @@ from whet.data.corpora.rows import read_rows_of
 from whet.data.corpora.streams import corpus_files
 from whet.data.documents import text_files
 from whet.data.examples import to_examples
+from whet.data.extra import add_extra
 from whet.data.mix import draw, read_mix, wanted_rows
 from whet.data.plain_text import read_plain_text
 from whet.data.provenance import Tally, state_rows, terms_of
@@ -88,6 +89,12 @@ def build(recipe: Recipe, tokens: tokenizers.Tokens) -> Dataset:
         labels=labels,
         threshold=recipe.data.near_duplicate_threshold,
     )
+    extra = _extra(recipe, labels, wording) if recipe.data.extra_path else _Part(0, Sifted([], [], []))
+    if extra.read:
+        more = _fit(extra.sifted, task, recipe, tokens)
+        is_classify, threshold = recipe.task.kind == "classify", recipe.data.near_duplicate_threshold
+        splits = add_extra(splits, more.examples, threshold, is_classify=is_classify)
+        fitted["extra_path"] = more
     train, dealt = splits.train, list[str]()
     if wording:
         longest = tokens.longest(recipe.train.max_length)
@@ -96,7 +103,7 @@ def build(recipe: Recipe, tokens: tokenizers.Tokens) -> Dataset:
     mixed = _mixed(train, task, recipe, tokens) if recipe.data.mix_path else _Part(0, Sifted([], [], []))
     made_splits: dict[str, tuple[Example, ...]] = {**dict(splits.items()), "train": (*train, *mixed.sifted.examples)}
     made = Dataset(
-        read=sum(part.read for part in parts.values()) + mixed.read,
+        read=sum(part.read for part in parts.values()) + extra.read + mixed.read,
         labels=labels,
         splits=made_splits,
         drops=(*(d for f in fitted.values() for d in f.drops), *splits.drops, *mixed.sifted.drops),
@@ -139,15 +146,37 @@ def read_uncleaned(recipe: Recipe) -> tuple[dict[str, tuple[int, Sifted]], tuple
     return found, labels
 
 
-def _read_table(recipe: Recipe, name: str, labels: tuple[str, ...]) -> tuple[int, Sifted]:
-    """How many rows a table has, and the Examples that they became."""
+def _read_table(recipe: Recipe, name: str, labels: tuple[str, ...], *, says_whose: bool = False) -> tuple[int, Sifted]:
+    """How many rows a table has, and the Examples that they became.
+
+    Args:
+        recipe: names its columns.
+        name: of the file.
+        labels: what they may be.
+        says_whose: whether columns `licence` and `maker`, where it has them, count before what the recipe states.
+    """
     data, task = recipe.data, recipe.task
     table = read_rows(location(name), encoding=data.encoding, delimiter=data.delimiter, header=data.header, split=data.split)
     made = to_examples(
         table, input=data.input, target=data.target, group=data.group, instruction=data.instruction, fallback=task.instruction,
         labels=labels, label_names=data.label_names, kind=task.kind,
     )  # fmt: skip
-    return table.read, made._replace(examples=state_rows(made.examples, table, data.licence, data.maker))
+    stated = {"licence": data.licence, "maker": data.maker}
+    licence, maker = (key if says_whose and key in table.columns else given for key, given in stated.items())
+    return table.read, made._replace(examples=state_rows(made.examples, table, licence, maker))
+
+
+def _extra(recipe: Recipe, labels: tuple[str, ...], wording: templated.Wording | None) -> _Part:
+    """The rows of all `extra_path` files together, cleaned, and put into words if rows are."""
+    read, found = 0, Sifted([], [], [])
+    for number, name in enumerate(recipe.data.extra_path, 1):
+        rows, made = _read_table(recipe, name, labels, says_whose=True)
+        read += rows
+        named = [replace(e, id=f"extra{number}:{e.id}") for e in made.examples]  # files of one name have rows of one name
+        found = Sifted([*found.examples, *named], [*found.drops, *made.drops], [*found.notes, *made.notes])
+    cleaned = clean(found.examples, kind=recipe.task.kind)
+    found = Sifted(cleaned.examples, [*found.drops, *cleaned.drops], [*found.notes, *cleaned.notes])
+    return _Part(read, templated.dress(found, wording) if wording else found)
 
 
 def _mixed(train: tuple[Example, ...], task: Task, recipe: Recipe, tokens: tokenizers.Tokens) -> _Part:
@@ -184,7 +213,7 @@ def hashes(recipe: Recipe) -> dict[str, dict[str, Any]]:
             return {"sha256": hashlib.sha256(named.encode()).hexdigest(), "bytes": sum(f.stat().st_size for f in files)}
         return {"sha256": file_hash(place), "bytes": place.stat().st_size} if place.is_file() else {"sha256": None}
 
-    names = [*paths(recipe).values(), *([recipe.data.mix_path] if recipe.data.mix_path else [])]
+    names = [*paths(recipe).values(), *recipe.data.extra_path, *([recipe.data.mix_path] if recipe.data.mix_path else [])]
     found = {name: fingerprint(Path(location(name))) for name in names}
     if recipe.data.templates and Path(recipe.data.templates).is_file():
         found[recipe.data.templates] = fingerprint(Path(recipe.data.templates))

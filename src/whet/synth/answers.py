@@ -194,6 +194,21 @@ def _spelled(text: str, labels: Sequence[str]) -> str | None:
     return same[0] if len(same) == 1 else None
 
 
+def read_text(text: str) -> str | Fault:
+    """An answer that is all text, without its thinking and outer blanks, or why there is none.
+
+    Example:
+        >>> read_text("<think>Hm.</think> Forty-two. "), read_text(" ").reason
+        ('Forty-two.', 'empty')
+    """
+    said = THINKING.sub("", text, count=1)
+    if UNFINISHED_THINKING.match(said):
+        return Fault("cut_text", "it ends before its thinking does", text)
+    if "\x00" in said or not said.strip():
+        return Fault("empty", "there is no text in it", text)
+    return Fault("refusal", "it declines", text) if is_refusal(said) else said.strip()
+
+
 def is_refusal(text: str) -> bool:
     """Whether a text declines to do what was asked, by how it begins.
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 Cell = tuple[str, ...]  # what balance is kept over: the label (of `classify`), then one choice a slice
-OWN_COLUMNS = ("id", "maker", "licence", "method", "parents", "request")  # of the table of accepted rows
+OWN_COLUMNS = ("id", "maker", "licence", "method", "parents", "prompt", "request")  # of the table of accepted rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,11 @@ class Rejection:
     detail: str
     candidate: Candidate | None = None
     text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something good that is no row yet, such as an input without its label; the method asks on from it."""
 
 
 @dataclass(frozen=True, slots=True)

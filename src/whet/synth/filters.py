@@ -60,7 +60,8 @@ class Filters:
         if task.kind == "classify":
             self.rules.insert(0, lambda c: _has_no_label(c, task.labels))
         for example in shown:
-            self._remember(Candidate(dict(example.inputs), example.target, example.instruction), str(example.origin))
+            known = Candidate(dict(example.inputs), example.target, example.instruction, group=example.group)
+            self._remember(known, str(example.origin))
 
     def judge(self, candidate: Candidate) -> Rejection | None:
         """Why a candidate is no row, or None; the first rule that says no is named."""

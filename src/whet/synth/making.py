@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from whet.progress import Progress
-from whet.synth.candidate import Candidate, Rejection, Row
+from whet.synth.candidate import Candidate, Rejection, Row, Step
 from whet.synth.checks import Check
 from whet.synth.desk import Desk
 from whet.synth.filters import Filters
+from whet.synth.judge import Measured
 from whet.synth.methods import Method
 from whet.synth.pool import Pool
 from whet.synth.request import Answer, Reply, Request
@@ -37,6 +38,7 @@ class Making:
         rejected: all that became no row, with the key of the request that it came from.
         outcomes: how the answers of requests ended, over all waves.
         parked: requests without an answer so far, by key, with the reason.
+        judge: how far the judge agrees with people, where it was measured.
     """
 
     desk: Desk
@@ -50,6 +52,7 @@ class Making:
     outcomes: Counter[str] = field(default_factory=Counter)
     parked: dict[str, tuple[Request, str]] = field(default_factory=dict)
     candidates: int = 0
+    judge: Measured | None = None
     _waiting: list[tuple[Candidate, int, str]] = field(default_factory=list)  # candidate, number of its next check, request
     _last_wave: int = 0
     _unsettled: Sequence[Request] = ()
@@ -175,47 +178,51 @@ class Making:
         else:
             self.outcomes[answer.reply.outcome] += 1
         accepted, rejected = len(self.stock.rows), len(self.rejected)
-        if "check" in answer.request.context:
-            self._take_verdict(answer)
-        else:
-            self._take_rows(answer)
+        leads_on = self._take_verdict(answer) if "check" in answer.request.context else self._take_rows(answer)
         if len(self.stock.rows) > accepted:
             self._barren = 0
-        elif len(self.rejected) > rejected:
+        elif len(self.rejected) > rejected and not leads_on:
             self._barren += 1
 
-    def _take_rows(self, answer: Answer) -> None:
-        """Takes what the method reads from an answer."""
+    def _take_rows(self, answer: Answer) -> bool:
+        """Takes what the method reads from an answer; returns whether any of it leads to further requests."""
         outcome, cell = answer.reply.outcome, answer.request.context.get("cell")
         if outcome != "parked" and cell is not None:
             self.stock.asked_of[tuple(cell)] += 1
         if outcome in UNREADABLE:
             self._reject(Rejection(UNREADABLE[outcome], answer.reply.detail), answer.key)
+        leads_on, prompt = False, answer.request.context.get("prompt", "")
         for found in self.method.take(answer):
             if isinstance(found, Rejection):
                 self._reject(found, answer.key)
+            elif isinstance(found, Step):
+                leads_on = True
             else:
                 self.candidates += 1
-                self._offer(found, 0, answer.key)
+                self._offer(replace(found, marks={**found.marks, "prompt": prompt}), 0, answer.key)
+        return leads_on
 
-    def _take_verdict(self, answer: Answer) -> None:
-        """What a check says about its candidate; while the check is parked, its candidate waits."""
+    def _take_verdict(self, answer: Answer) -> bool:
+        """What a check says about its candidate; while the check is parked, its candidate waits. False: no method asks on."""
         context = answer.request.context
         candidate, check, key = Candidate.from_json(context["candidate"]), int(context["check"]), str(context["from"])
         if (candidate, check, key) in self._waiting:
             self._waiting.remove((candidate, check, key))
         if answer.reply.outcome == "parked":
-            return
+            return False
         self.stock.pending[candidate.cell] -= 1
-        rejection = self.checks[check].judge(candidate, answer)
-        if rejection is not None:
-            self._reject(rejection, key)
+        found = self.checks[check].judge(candidate, answer)
+        if isinstance(found, Rejection):
+            self._reject(found, key)
         else:
-            self._offer(candidate, check + 1, key)
+            self._offer(found, check + 1, key)
+        return False
 
     def _offer(self, candidate: Candidate, check: int, key: str) -> None:
         """Accepts a candidate, lets it wait for a check, or rejects it."""
-        rejection = self.filters.judge(candidate)
+        is_out = any(key.startswith(begin) for begin in self.desk.synth.taken_out)
+        rejection = Rejection("taken_out", "[synth] taken_out names its request", candidate) if is_out else None
+        rejection = rejection or self.filters.judge(candidate)
         if rejection is None and not self.stock.has_room(candidate):
             rejection = Rejection("surplus", "there are enough of its kind", candidate)
         if rejection is not None:
@@ -235,7 +242,7 @@ class Making:
 
     def _note(self) -> str:
         """What is worth seeing right now: rows per label, money, parked requests."""
-        labels = self.desk.recipe.task.labels
+        labels = self.desk.rows_task.labels
         parts = [f"{label} {len(self.stock.of_label(label))}" for label in labels[:6]]
         if self.desk.synth.price_out is not None:
             parts.append(f"cost {self.pool.budget.cost(self.pool.budget.paid):.2f}")

@@ -30,7 +30,8 @@ def _columns(recipe: Recipe, made: Candidate) -> dict[str, Any]:
     if made.group is not None:
         group = {data.group or "group": made.group}
     own = {data.instruction or "instruction": made.instruction} if made.instruction is not None else {}
-    return {**own, **made.inputs, **({data.target: made.target} if data.target else {}), **group}
+    is_wording = not made.inputs and not made.target  # of the task: it has no answer
+    return {**own, **made.inputs, **({data.target: made.target} if data.target and not is_wording else {}), **group}
 
 
 def rejected_records(recipe: Recipe, making: Making) -> Iterator[dict[str, Any]]:
@@ -73,6 +74,8 @@ def summary(recipe: Recipe, making: Making, stopped: str, seconds: float) -> dic
         "cost": cost if has_prices else None,
         "cost_at_most": making.pool.budget.cost(paid + lost) if has_prices else None,
         "cost_per_row": cost / accepted if has_prices and accepted else None,
+        **({"judge": making.judge.to_json()} if making.judge else {}),
+        **({"aims": making.desk.aims.to_json(synth.rows)} if making.desk.aims else {}),
         "seconds": round(seconds, 1),
         "forecast": forecast(making, seconds),
     }  # fmt: skip
@@ -81,7 +84,8 @@ def summary(recipe: Recipe, making: Making, stopped: str, seconds: float) -> dic
 def label_counts(making: Making) -> dict[str, dict[str, int]]:
     """Rows wanted and accepted of each label; {} for a task without labels."""
     found: dict[str, dict[str, int]] = {}
-    for label in making.desk.recipe.task.labels if making.desk.recipe.task.kind == "classify" else ():
+    task = making.desk.rows_task
+    for label in task.labels if task.kind == "classify" else ():
         wanted = sum(n for cell, n in making.stock.wanted.items() if cell[0] == label)
         found[label] = {"wanted": wanted, "accepted": len(making.stock.of_label(label))}
     return found
@@ -143,5 +147,8 @@ def most_it_can_take(making: Making) -> dict[str, Any]:
     return {
         "rows_wanted": sum(stock.wanted.values()), "rows": len(stock.rows), "requests": len(asked), "rows_per_request": size,
         "tokens_at_most": bound.total, "cost_at_most": making.pool.budget.cost(bound) if has_prices else None,
+        # What follows an answer depends on it: then this is how it begins, and no bound.
+        "is_all": not (making.method.leads_on or making.checks),
+        **({"aims": making.desk.aims.to_json(making.desk.synth.rows)} if making.desk.aims else {}),
         "first_request": [[m.role, m.content] for m in asked[0].messages] if asked else [],
     }  # fmt: skip

@@ -28,15 +28,15 @@ def targets(task: Task, synth: Synth) -> dict[Cell, int]:
     labels: Sequence[str] = task.labels if task.kind == "classify" else ()
     slices = list(itertools.product(*synth.slices.values()))
     if not labels:
-        return dict(zip(slices, _apportioned(synth.rows, [1.0] * len(slices)), strict=True))
+        return dict(zip(slices, apportioned(synth.rows, [1.0] * len(slices)), strict=True))
     weights = [synth.shares.get(label, 0.0) if synth.shares else 1.0 for label in labels]
     found: dict[Cell, int] = {}
-    for label, count in zip(labels, _apportioned(synth.rows, weights), strict=True):
-        found |= {(label, *s): n for s, n in zip(slices, _apportioned(count, [1.0] * len(slices)), strict=True)}
+    for label, count in zip(labels, apportioned(synth.rows, weights), strict=True):
+        found |= {(label, *s): n for s, n in zip(slices, apportioned(count, [1.0] * len(slices)), strict=True)}
     return found
 
 
-def _apportioned(total: int, weights: Sequence[float]) -> list[int]:
+def apportioned(total: int, weights: Sequence[float]) -> list[int]:
     """Whole numbers in proportion to the weights that add up to the total (largest remainder)."""
     exact = [total * weight / sum(weights) for weight in weights]
     counts = [math.floor(each) for each in exact]
@@ -98,9 +98,15 @@ class Stock:
     def __getitem__(self, id_: str) -> Row:
         return self._by_id[id_]
 
-    def requests_for(self, cell: Cell, rows_per_request: int) -> int:
-        """How many more requests a cell's missing rows will take, by what its requests gave so far."""
-        gained = self._accepted[cell] + self.pending[cell]
+    def requests_for(self, cell: Cell, rows_per_request: int, awaited: int = 0) -> int:
+        """How many more requests a cell's missing rows will take, by what its requests gave so far.
+
+        Args:
+            cell: whose rows.
+            rows_per_request: that one can give at best.
+            awaited: rows that steps already taken will give.
+        """
+        gained = self._accepted[cell] + self.pending[cell] + awaited
         # Two requests' worth of the first guess, so that one unlucky answer is no verdict on a cell.
         per_request = (gained + 2 * FIRST_YIELD * rows_per_request) / (self.asked_of[cell] + 2)
-        return math.ceil(self.missing(cell) / per_request)
+        return math.ceil(max(0, self.missing(cell) - awaited) / per_request)

@@ -1,11 +1,14 @@
 """The prompts that models are asked with: TOML files with slots, which a user can read and replace one by one.
 
 A file `NAME.toml` holds `user` (and, if wanted, `system`), texts in Jinja's notation whose slots the method fills, and a table
-`[parameters]` with how the answer is drawn. A file of that name in the folder `[synth] prompts` stands in for whet's own.
+`[parameters]` with how the answer is drawn; `fixed = true` keeps these as they are, whatever the recipe says, for a question
+whose answer is no row. A file of that name in the folder `[synth] prompts` stands in for whet's own.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -32,6 +35,12 @@ class Prompt:
     user: str
     parameters: Parameters
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of its texts and parameters."""
+        said = [self.system, self.user, self.parameters.to_json()]
+        return hashlib.sha256(json.dumps(said, ensure_ascii=False).encode("utf-8", "replace")).hexdigest()
+
     def fill(self, slots: Mapping[str, Any]) -> tuple[Message, ...]:
         """The messages with every slot filled.
 
@@ -52,7 +61,7 @@ class Prompts:
 
     Args:
         folder: the recipe's `[synth] prompts`.
-        overrides: parameters of the recipe that win over those of every template.
+        overrides: parameters of the recipe that win over those of every template that does not fix its own.
     """
 
     def __init__(self, folder: str | None = None, overrides: Mapping[str, Any] | None = None) -> None:
@@ -96,7 +105,8 @@ class Prompts:
         if problems:
             raise RecipeError(*problems)
         given = Parameters.from_json(values.get("parameters", {}))
-        return Prompt(where, values.get("system", ""), values["user"], replace(given, **self.overrides))
+        drawn = given if values.get("fixed") else replace(given, **self.overrides)
+        return Prompt(where, values.get("system", ""), values["user"], drawn)
 
 
 def template_names() -> list[str]:
@@ -117,14 +127,15 @@ def _folder() -> Any:
 
 def _problems(where: str, values: Mapping[str, Any]) -> list[Problem]:
     """What is wrong with the values of a template file."""
-    known = {"system": str, "user": str, "parameters": dict}
+    known = {"system": str, "user": str, "fixed": bool, "parameters": dict}
     problems = [
         Problem(where, f"there is no such key as {key!r}", f"A prompt has {', '.join(known)}")
         for key in values.keys() - known.keys()
     ]
     for key, type_ in known.items():
         if key in values and not isinstance(values[key], type_):
-            problems.append(Problem(f"{where}, {key}", "it is of the wrong kind", "Write a text, or the table [parameters]"))
+            do = {bool: "Write true or false", dict: "Write a table [parameters]"}.get(type_, "Write a text")
+            problems.append(Problem(f"{where}, {key}", "it is of the wrong kind", do))
     if "user" not in values:
         problems.append(Problem(where, "it has no `user` text", "Write what the model is asked"))
     names = [f.name for f in fields(Parameters)]

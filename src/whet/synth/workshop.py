@@ -1,7 +1,7 @@
 """A synth run folder: everything is set up from the recipe and the journal, the work is done, and what came of it is written.
 
 The folder holds recipe.toml (as last given), journal.sqlite, accepted.jsonl (a table for `[data] path`), rejected.jsonl (what
-became no row, with its reason) and synth.json.
+became no row, with its reason) and synth.json; of the method `paraphrase` also templates.toml, a template set.
 """
 
 from __future__ import annotations
@@ -27,22 +27,28 @@ from whet.recipe import Recipe
 from whet.run import Run
 from whet.sections import Synth
 from whet.synth import report
+from whet.synth.aims import read_aims
 from whet.synth.candidate import OWN_COLUMNS
 from whet.synth.checks import build_checks
 from whet.synth.client import Endpoint, Maker, read_key
 from whet.synth.desk import Desk
 from whet.synth.filters import Filters
 from whet.synth.journal import Journal
+from whet.synth.judge import measure_judge, read_judged, require_agreement
 from whet.synth.making import Making
 from whet.synth.methods import METHODS
+from whet.synth.methods.needs import NEEDS, unmet
+from whet.synth.methods.paraphrase import template_set
 from whet.synth.pool import Pool
 from whet.synth.spending import Budget
 from whet.synth.stock import Stock, targets
 from whet.synth.templates import Prompts
 
 JOURNAL, ACCEPTED, REJECTED, REPORT = "journal.sqlite", "accepted.jsonl", "rejected.jsonl", "synth.json"
+TEMPLATES = "templates.toml"  # of the method `paraphrase`
 # What a run's answers were asked for under; anything else may change from call to call.
-FIXED = ("seed", "task.", "data.input", "data.target", "data.instruction", "synth.method", "synth.model", "synth.slices")
+FIXED = ("seed", "task.", "data.input", "data.target", "data.instruction", "synth.method", "synth.model", "synth.slices",
+         "synth.from_run")  # fmt: skip
 LocalMakers = Callable[[], Sequence[Maker]]
 
 
@@ -59,13 +65,39 @@ def open_desk(recipe: Recipe) -> Desk:
     assert synth is not None
     wanted = {"temperature": synth.temperature, "max_tokens": synth.max_tokens}
     prompts = Prompts(synth.prompts, {key: value for key, value in wanted.items() if value is not None})
-    desk = Desk(recipe, prompts, read_seeds(recipe) if synth.seeds else ())
+    seeds = read_seeds(recipe) if synth.seeds else []
+    if len(seeds) < NEEDS[synth.method].seeds:
+        what = f"it holds {len(seeds)} rows, and {synth.method} needs {NEEDS[synth.method].seeds}"
+        raise RecipeError(Problem(f"[synth] seeds {synth.seeds}", what, "Add some"))
+    if synth.judge_human:
+        read_judged(recipe)
+    desk = Desk(recipe, prompts, seeds)
+    if synth.from_run:
+        run = Run.open(Path(synth.from_run))
+        _require_same_task(recipe, run)
+        desk = replace(
+            desk, seeds=[*run.examples("train"), *seeds], unseen=[*run.examples("validation"), *run.examples("test")],
+            aims=read_aims(run),
+        )  # fmt: skip
     prompts.check([*METHODS[synth.method](desk).prompts, *(name for check in build_checks(desk) for name in check.prompts)])
     return desk
 
 
+def _require_same_task(recipe: Recipe, run: Run) -> None:
+    """Raises a RecipeError with what keeps rows for this recipe from being rows for a run."""
+    of_run, wanted = run.recipe, [("[task] labels", recipe.task.labels, run.task.labels)]
+    wanted += [("[data] input", recipe.data.input, of_run.data.input)]
+    problems = [
+        Problem(where, f"{', '.join(here)} is not what {run.path} has: {', '.join(there)}", "Write the same")
+        for where, here, there in wanted
+        if here != there
+    ]
+    if problems:
+        raise RecipeError(*problems)
+
+
 def read_seeds(recipe: Recipe) -> list[Example]:
-    """The examples of the table `[synth] seeds`, which has the columns of [data].
+    """The examples of the table `[synth] seeds`, which has the columns of [data]; for some methods its texts alone.
 
     Raises:
         DataError: if it cannot be read, or holds a row that is no example.
@@ -73,10 +105,13 @@ def read_seeds(recipe: Recipe) -> list[Example]:
     data, synth = recipe.data, recipe.synth
     assert synth is not None and synth.seeds is not None
     table = read_rows(synth.seeds, encoding=data.encoding, delimiter=data.delimiter, header=data.header)
-    found = to_examples(
-        table, input=data.input, target=data.target, instruction=data.instruction, fallback=recipe.task.instruction,
-        labels=recipe.task.labels, label_names=data.label_names, kind=recipe.task.kind,
-    )  # fmt: skip
+    if NEEDS[synth.method].texts_only:
+        found = to_examples(table, input=[data.target or ""], target=None, kind="text")
+    else:
+        found = to_examples(
+            table, input=data.input, target=data.target, instruction=data.instruction, fallback=recipe.task.instruction,
+            labels=recipe.task.labels, label_names=data.label_names, kind=recipe.task.kind,
+        )  # fmt: skip
     if found.drops:
         raise DataError(*(Problem(str(d.origin), d.detail, "Mend the row, or take it out") for d in found.drops[:20]))
     return found.examples
@@ -148,6 +183,10 @@ async def _work(making: Making, goal: int | None) -> str:
     try:
         for sentence in await making.pool.open():
             making.progress.say(sentence)
+        if making.desk.synth.judge_human:
+            making.judge = await measure_judge(making.desk, making.pool)
+            if not making.desk.synth.judge_unmeasured:
+                require_agreement(making.judge, making.desk.synth.judge_kappa)
         return await making.work(goal)
     finally:
         await making.pool.close()
@@ -157,10 +196,11 @@ async def _work(making: Making, goal: int | None) -> str:
 
 def _making(desk: Desk, makers: Sequence[Maker], journal: Journal, progress: Progress) -> Making:
     """The core with all its parts."""
-    synth, task = desk.synth, desk.recipe.task
+    synth, task = desk.synth, desk.rows_task
     budget = Budget(synth, journal.spent())
     pool = Pool(synth.model, synth, makers, journal, budget)
-    stock, filters = Stock(targets(task, synth)), Filters(task, synth, desk.seeds)
+    wanted = desk.aims.targets(synth.rows) if desk.aims else targets(task, synth)
+    stock, filters = Stock(wanted), Filters(task, synth, [*desk.seeds, *desk.unseen])
     return Making(desk, METHODS[synth.method](desk), build_checks(desk), filters, stock, pool, progress)
 
 
@@ -206,6 +246,9 @@ def _write_tables(run: Run, making: Making) -> None:
     recipe, maker = making.desk.recipe, maker_name(making.desk.synth)
     run.write_lines(ACCEPTED, (report.row_record(recipe, row, maker) for row in making.stock.rows))
     run.write_lines(REJECTED, report.rejected_records(recipe, making))
+    if making.desk.synth.method == "paraphrase" and making.stock.rows:
+        wordings = {f"wording_{n}": row.candidate.instruction or "" for n, row in enumerate(making.stock.rows, 1)}
+        run.write_text(TEMPLATES, template_set(recipe, wordings))
 
 
 def maker_name(synth: Synth) -> str:
@@ -223,8 +266,13 @@ def _problems(recipe: Recipe) -> Iterator[Problem]:
         yield Problem("[task] kind", 'kind = "text" has no rows of question and answer', "Choose classify or generate")
     if recipe.task.kind == "classify" and not recipe.task.labels:
         yield Problem("[task] labels", "whet cannot make rows of labels that it is not told", "List them")
-    if synth.method == "contrast" and (recipe.task.kind != "classify" or not synth.seeds or synth.slices):
-        yield Problem("[synth] method", "contrast edits seeds of a classify task, and knows no slices", "Name a table in seeds")
+    yield from unmet(recipe)
+    if synth.judge_rubric and synth.method == "paraphrase":
+        yield Problem("[synth] judge_rubric", "paraphrase makes no rows that could be judged", "Leave it out")
+    if synth.judge_rubric and not synth.judge_human and not synth.judge_unmeasured:
+        what = "nobody knows how far this judge agrees with people"
+        do = "Name rows that people judged with judge_human, or let it reject all the same with judge_unmeasured = true"
+        yield Problem("[synth] judge_rubric", what, do)
     if synth.language is not None and synth.language not in LANGUAGES:
         yield Problem("[synth] language", f"whet cannot tell {synth.language!r}", f"Choose one of {', '.join(LANGUAGES)}")
     for label in synth.shares.keys() - set(recipe.task.labels):
@@ -233,7 +281,8 @@ def _problems(recipe: Recipe) -> Iterator[Problem]:
     of_maker = Tally([Example("", {}, "", None, terms)]).refused(data.use)
     yield from (replace(problem, where=f"[synth] model {synth.model}") for problem in of_maker)
     columns = [*data.input, *(name for name in (data.target, data.instruction, data.group) if name)]
-    for name in sorted({*columns, *synth.slices} & set(OWN_COLUMNS)):
+    own = {*OWN_COLUMNS, *NEEDS[synth.method].marks, *(["judge_score"] if synth.judge_rubric else [])}
+    for name in sorted({*columns, *synth.slices} & own):
         yield Problem("[data]", f"the column {name!r} is one that whet writes itself", "Give it another name")
     for name in sorted(set(columns) & synth.slices.keys()):
         yield Problem("[synth] slices", f"{name!r} is a column of [data] too", "Give the slice another name")

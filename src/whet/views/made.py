@@ -22,6 +22,7 @@ STOPPED = {
     "interrupted": "Stopped on request.",
 }
 SHOWN_REASONS = 8
+SHOWN_SPOTS = 10
 
 
 def summary(found: Mapping[str, Any]) -> Group:
@@ -37,6 +38,10 @@ def summary(found: Mapping[str, Any]) -> Group:
     if chi:
         said = f"χ² = {chi['statistic']:.2f} ({chi['degrees_of_freedom']} df), p = {chi['p']:.3f}"
         parts.append(Text(f"Against the wanted shares: {said}"))
+    if "aims" in found:
+        parts += ["", aims(found["aims"])]
+    if "judge" in found:
+        parts += ["", judge(found["judge"])]
     parts += ["", _figures(found)]
     if found["rejected"]:
         table = Table("rejected", "rows", box=None, pad_edge=False)
@@ -46,6 +51,31 @@ def summary(found: Mapping[str, Any]) -> Group:
     if found["stopped"] == "pilot" and found["forecast"]:
         parts += ["", forecast(found["forecast"])]
     return Group(*parts)
+
+
+def aims(found: Mapping[str, Any]) -> Group:
+    """Where a run is weak, and how many of the new rows are for what."""
+    table = Table("label", "taken for", "test rows", "mistakes", "expected", "new rows", box=None, pad_edge=False)
+    for spot in found["spots"][:SHOWN_SPOTS]:
+        figures = (f"{spot['test_rows']:,}", f"{spot['mistakes']:,}", f"{spot['expected_mistakes']:.1f}", f"{spot['rows']:,}")
+        table.add_row(Text(spot["label"]), Text(spot["taken_for"]), *figures)
+    more = len(found["spots"]) - SHOWN_SPOTS
+    said = f"Weak spots of {found['run']} (its {found['split']} split; expected: by the calibrated probabilities):"
+    return Group(Text(said), table, *([Text(f"and {more:,} more")] if more > 0 else []))
+
+
+def judge(found: Mapping[str, Any]) -> Group:
+    """How far the judge agrees with people, and where it leans."""
+    kappa = "cannot be told"
+    if found["kappa"] is not None:
+        low, high = found["interval"]
+        kappa = f"{found['kappa']:.2f} (95 %: {low:.2f} to {high:.2f})"
+    unread = f"; {found['unread']:,} without a score" if found["unread"] else ""
+    said = f"The judge and people agree on {found['agreement']:.1%} of {found['rows']:,} rows{unread}; kappa {kappa}."
+    table = Table("called good", "rows", "by people", "by the judge", box=None, pad_edge=False)
+    for label, bias in found["bias"].items():
+        table.add_row(Text(label or "all"), f"{bias['rows']:,}", f"{bias['people']:.0%}", f"{bias['judge']:.0%}")
+    return Group(Text(said), table)
 
 
 def money(sum_: float) -> str:
@@ -91,10 +121,12 @@ def forecast(found: Mapping[str, Any]) -> Text:
 def ahead(found: Mapping[str, Any]) -> Group:
     """What is known before anything is sent."""
     cost = f", cost at most {money(found['cost_at_most'])}" if found["cost_at_most"] is not None else ""
-    most = Text(
-        f"{found['rows']:,} of {found['rows_wanted']:,} rows are there. The rest is about {found['requests']:,} requests of "
-        f"{found['rows_per_request']} rows each: at most {found['tokens_at_most']:,} tokens{cost}. Nothing was sent."
-    )
+    there = f"{found['rows']:,} of {found['rows_wanted']:,} rows are there."
+    bound = f"at most {found['tokens_at_most']:,} tokens{cost}"
+    rest = f"The rest is about {found['requests']:,} requests of {found['rows_per_request']} rows each: {bound}."
+    begins = f"It goes on with {found['requests']:,} requests, {bound}; how many follow depends on the answers."
+    most = Text(f"{there} {rest if found['is_all'] else begins} Nothing was sent.")
+    spots: list[Any] = ["", aims(found["aims"])] if "aims" in found else []
     first = [Text(f"{role}: {text}", style="dim") for role, text in found["first_request"]]
     known = [forecast(found["forecast"])] if found["forecast"] else [Text("`--pilot` makes a few rows and forecasts the rest.")]
-    return Group(most, *known, "", Text("The first request:"), *first)
+    return Group(most, *known, *spots, "", Text("The first request:"), *first)

@@ -52,6 +52,8 @@ def unsupported(recipe: Recipe) -> list[Problem]:
         problems.append(Problem("[data] path", what, f"{do}, or write the table as a corpus with `whet corpus read`"))
     if recipe.task.kind != "generate":
         problems.append(Problem("[task] kind", f'only kind = "generate" is prepared as a stream, not "{recipe.task.kind}"', do))
+    if recipe.data.extra_path:
+        problems.append(Problem("[data] extra_path", "its rows are held against all others at once", do))
     if recipe.data.templates is not None:
         problems.append(Problem("[data] templates", "they are dealt out over all rows at once", do))
     return problems

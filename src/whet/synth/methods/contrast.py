@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rapidfuzz.distance import Levenshtein
 
-from whet.synth.candidate import Candidate, Rejection, Row
+from whet.synth.candidate import Candidate, Rejection, Row, Step
 from whet.synth.desk import Desk
-from whet.synth.methods.description import read_rows, rows_schema
+from whet.synth.reading import read_rows, rows_schema
 from whet.synth.request import Answer, Request
 from whet.synth.stock import Stock
 
@@ -24,6 +24,7 @@ class Contrast:
     """The method `contrast`: one request for each seed and each label that it does not have."""
 
     prompts = ("contrast",)
+    leads_on = False
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
@@ -37,7 +38,7 @@ class Contrast:
         wanted = [(id_, label) for id_, label in self._todo if stock.missing((label,))]
         return [self._request(id_, label, stock.asked + n) for n, (id_, label) in enumerate(wanted[:room])]
 
-    def take(self, answer: Answer) -> Iterator[Candidate | Rejection]:
+    def take(self, answer: Answer) -> Iterator[Candidate | Rejection | Step]:
         """The edited row."""
         context = answer.request.context
         label, seed = context["label"], context["seed"]

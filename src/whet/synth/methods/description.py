@@ -12,9 +12,10 @@ from itertools import chain, zip_longest
 from typing import Any
 
 from whet.synth import answers
-from whet.synth.candidate import Candidate, Cell, Rejection, Row
+from whet.synth.candidate import Candidate, Cell, Rejection, Row, Step
 from whet.synth.checks import label_request
 from whet.synth.desk import Desk
+from whet.synth.reading import read_rows, rows_schema
 from whet.synth.request import Answer, Request
 from whet.synth.stock import Stock
 
@@ -29,6 +30,7 @@ class Description:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.is_classify = desk.recipe.task.kind == "classify"
+        self.leads_on = self.is_classify and desk.synth.output_first_fraction < 1
         self._unlabelled: list[tuple[dict[str, str], Cell]] = []  # input-first: inputs (and slices) that wait for a label
 
     def ask(self, stock: Stock, room: int) -> Sequence[Request]:
@@ -51,7 +53,7 @@ class Description:
                 unlabelled += size
         return made
 
-    def take(self, answer: Answer) -> Iterator[Candidate | Rejection]:
+    def take(self, answer: Answer) -> Iterator[Candidate | Rejection | Step]:
         """The rows of an answer; of an input-first one, its texts are kept until they have their label."""
         purpose, context = answer.request.purpose, answer.request.context
         if purpose == "label":
@@ -63,6 +65,7 @@ class Description:
                     yield fields
                 elif purpose == "inputs":
                     self._unlabelled.append((fields, cell[1:]))
+                    yield Step()
                 else:
                     target = cell[0] if self.is_classify else fields.pop(self._target(purpose))
                     yield Candidate(fields, target, cell=cell, marks=self._marks(cell))
@@ -123,31 +126,3 @@ class Description:
     def _marks(self, cell: Cell) -> dict[str, str]:
         """The slices of a cell by name."""
         return dict(zip(self.desk.synth.slices, cell[1:] if self.is_classify else cell, strict=True))
-
-
-def rows_schema(fields: Sequence[str], count: int) -> dict[str, Any]:
-    """The JSON Schema of an object with a list `rows` of so many items, which have these fields, all texts."""
-    item = {
-        "type": "object", "properties": {name: {"type": "string"} for name in fields}, "required": list(fields),
-        "additionalProperties": False,
-    }  # fmt: skip
-    return {
-        "type": "object", "required": ["rows"], "additionalProperties": False,
-        "properties": {"rows": {"type": "array", "items": item, "minItems": count, "maxItems": count}},
-    }  # fmt: skip
-
-
-def read_rows(answer: Answer, columns: Sequence[str], target: str = "") -> Iterator[dict[str, str] | Rejection]:
-    """The rows of a JSON answer as column name to text; a Rejection for each that is none."""
-    found = answers.read_objects(answer.text)
-    yield from (Rejection(fault.reason, fault.detail, text=fault.text) for fault in found.faults)
-    for value in found.objects:
-        if value == {"rows": []}:
-            yield Rejection("empty", "its list is empty", text=answer.text)
-            continue
-        required = [*columns[:1], *([target] if target else [])]
-        fields = answers.read_fields(value, required, optional=columns[1:])
-        if isinstance(fields, answers.Fault):
-            yield Rejection(fields.reason, fields.detail, text=fields.text)
-        else:
-            yield {name: fields[name] for name in [*columns, *([target] if target else [])]}
