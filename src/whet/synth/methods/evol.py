@@ -29,12 +29,12 @@ PAYLOADS = ("XML data", "an SQL table", "Python code", "HTML code", "a shell com
 VERDICTS = ("Equal", "Not equal")
 EXCUSE, EXCUSE_WORDS = "sorry", 80
 LEAKS = ("given prompt", "rewritten prompt", "created prompt")
-# Words that say nothing by themselves; an answer of these alone answers nothing.
+# Words that say nothing by themselves; an answer of these alone answers nothing. ("No", "all" and the letter A may be one.)
 STOP_WORDS = frozenset(
-    "a about all also am an and any are as at be because been but by can could did do does for from had has have he her "
-    "here him his how i if in into is it its just me more most my no nor not of on only or other our out over own she "
-    "should so some such than that the their them then there these they this those to too under until up very was we were "
-    "what when where which who whom why will with would you your".split()
+    "about also am an and any are as at be because been but by can could did do does for from had has have he her here him "
+    "his how i if in into is it its just me more most my nor of on only or other our out over own she should so some such "
+    "than that the their them then there these they this those to too under until up very was we were what when where which "
+    "who whom why will with would you your".split()
 )
 
 
@@ -185,8 +185,8 @@ def _says_something(text: str) -> bool:
     """Whether a text holds a word that is no stop word, or a number.
 
     Example:
-        >>> _says_something("... and so on?"), _says_something("42")
+        >>> _says_something("... and that's it?"), _says_something("42")
         (False, True)
     """
-    words = "".join(c if c.isalnum() or c == "'" else " " for c in text.lower()).split()
-    return any(word not in STOP_WORDS for word in words)
+    words = "".join(c if c.isalnum() or c == "'" else " " for c in text.lower().replace("\u2019", "'")).split()
+    return any(word.partition("'")[0] not in STOP_WORDS for word in words)
