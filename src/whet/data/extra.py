@@ -34,7 +34,7 @@ def add_extra(splits: Splits, extra: Sequence[Example], threshold: float, *, is_
             detail = f"its group {example.group!r} stands in validation or test"
             drops.append(Drop(example.origin, LEAK, detail, example.text[:200]))
         elif same is not None:
-            reason = DUPLICATE if same.target == example.target else CONFLICT
+            reason = DUPLICATE if same.target == example.target or not is_classify else CONFLICT
             detail = f"the same text as {same.origin}" + ("" if reason == DUPLICATE else f", which is {same.target!r}")
             drops.append(Drop(example.origin, reason, detail, example.text[:200]))
         else:

@@ -103,7 +103,8 @@ def weak_spots(predictions: Sequence[Mapping[str, Any]], labels: Sequence[str]) 
         for other, probability in row["scores"].items():
             if other != target:
                 mass[target, other] += float(probability)
-    mean = sum(mass.values()) / max(1, len(predictions) * (len(labels) - 1))
+    # One mistake more than was seen, so that a run without any has a next weakest spot too.
+    mean = (sum(mass.values()) + 1) / max(1, len(predictions) * (len(labels) - 1))
     spots = []
     for (label, other), expected in mass.items():
         n = counts[label] + PRIOR_ROWS

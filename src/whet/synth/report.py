@@ -27,7 +27,7 @@ def row_record(recipe: Recipe, row: Row, maker: str) -> dict[str, Any]:
 def _columns(recipe: Recipe, made: Candidate) -> dict[str, Any]:
     """A candidate in the columns of [data]; `instruction` and `group` under those names where the recipe gives them none."""
     data, group = recipe.data, {}
-    if made.group is not None:
+    if made.group is not None or data.group:  # a column that the recipe names is there, and a row without one stands alone
         group = {data.group or "group": made.group}
     own = {data.instruction or "instruction": made.instruction} if made.instruction is not None else {}
     is_wording = not made.inputs and not made.target  # of the task: it has no answer
