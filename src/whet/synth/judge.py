@@ -157,7 +157,7 @@ async def measure_judge(desk: Desk, pool: Pool) -> Measured:
     requests = [
         judge.ask(Candidate(dict(e.inputs), e.target, e.instruction), number) for number, (e, _) in enumerate(judged)
     ]  # fmt: skip
-    replies = await asyncio.gather(*(pool.ask(request) for request in requests))
+    replies = [reply for reply, _ in await asyncio.gather(*map(pool.ask_whole, requests))]
     parked = next((reply.detail for reply in replies if reply.outcome == "parked"), None)
     if parked is not None:
         what = f"the judge could not be measured: {parked}"

@@ -27,7 +27,6 @@ from whet.synth.stock import Stock
 WAVE_PER_SLOT = 4  # requests in a wave for each that may be under way
 SMALLEST_WAVE = 4
 UNREADABLE = {"refused": "refusal", "filtered": "filtered", "empty": "empty"}  # outcome to the reason that is counted
-LONGEST_ANSWER = 32_768  # tokens; an answer that was cut gets twice the room once, up to this
 
 
 @dataclass(slots=True)
@@ -132,8 +131,9 @@ class Making:
             settled: of a wave that is settled, why which places were parked: then nothing is sent.
         """
         parked: dict[int, str] = {}
+        ask = self.pool.ask_whole
         replies = [
-            asyncio.create_task(self._settled(request, settled.get(place)) if settled is not None else self._asked(request))
+            asyncio.create_task(self._settled(request, settled.get(place)) if settled is not None else ask(request))
             for place, request in enumerate(requests)
         ]
         try:
@@ -148,15 +148,6 @@ class Making:
         self.stock.asked += len(requests)
         if settled is None:
             self.pool.journal.settle(number, parked)
-
-    async def _asked(self, request: Request) -> tuple[Reply, str]:
-        """The reply to a request and its key; an answer that was cut is asked for once more, with twice the room."""
-        reply, longer = await self.pool.ask(request), request.with_room(2 * request.parameters.max_tokens)
-        if reply.outcome == "cut" and longer.parameters.max_tokens <= LONGEST_ANSWER:
-            whole = await self.pool.ask(longer)
-            if whole.outcome != "parked":
-                return whole, longer.key(self.pool.model)
-        return reply, request.key(self.pool.model)
 
     async def _settled(self, request: Request, parked: str | None) -> tuple[Reply, str]:
         """What the journal says came of a request of a settled wave."""

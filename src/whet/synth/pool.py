@@ -25,6 +25,7 @@ LONGEST_PAUSE = 60.0
 LONGEST_WAIT = 600.0  # a server that asks for more is not waited for
 BUSY_SECONDS = 900.0  # how long one request is told to come back later before it is parked
 BACKOFF_SECONDS = 1.0  # the first pause
+LONGEST_ANSWER = 32_768  # tokens; an answer that was cut gets twice the room once, up to this
 PARKED_IN_A_ROW = 10  # after so many nothing answers, and the rest is parked at once
 
 
@@ -96,6 +97,15 @@ class Pool:
         finally:
             del self._under_way[key]
             future.cancel()
+
+    async def ask_whole(self, request: Request) -> tuple[Reply, str]:
+        """The reply to a request and its key; an answer that was cut is asked for once more, with twice the room."""
+        reply, longer = await self.ask(request), request.with_room(2 * request.parameters.max_tokens)
+        if reply.outcome == "cut" and longer.parameters.max_tokens <= LONGEST_ANSWER:
+            whole = await self.ask(longer)
+            if whole.outcome != "parked":
+                return whole, longer.key(self.model)
+        return reply, request.key(self.model)
 
     async def _learn(self, seat: _Seat) -> str:
         """Sets what a server takes, from the journal or by asking; returns what was found out now."""

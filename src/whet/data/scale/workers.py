@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -55,7 +56,8 @@ def in_processes(processes: int) -> Map:
 def on_ray() -> Map:
     """A map over the machines of a Ray cluster (RAY_ADDRESS; without it, over this machine), by Ray Data.
 
-    Rows travel through Ray's object store, so the machines need no file system in common; each needs whet.
+    Rows travel through Ray's object store, so the machines need no file system in common; each needs whet, and a base model
+    that is a folder in the same place.
 
     Raises:
         DataError: Ray is not installed.
@@ -71,6 +73,7 @@ def on_ray() -> Map:
         if not ray.is_initialized():
             ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
         ray.data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # else it tells of every window on the terminal
         source = iter(batches)
         while window := list(islice(source, WINDOW)):
             rows = [{"place": place, "batch": batch} for place, batch in enumerate(window)]
