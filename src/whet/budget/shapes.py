@@ -43,7 +43,7 @@ class Shape:
     the tokens that a sliding-window layer looks back (0: none).
 
     Example:
-        >>> llama = find_shape("meta-llama/Llama-2-7b-hf")
+        >>> llama = known_shape("meta-llama/Llama-2-7b-hf")
         >>> llama.params, llama.linear_params, llama.lora_params(64)
         (6738415616, 6476005376, 159907840)
     """
