@@ -31,7 +31,7 @@ from whet.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
-class _Bench:
+class Bench:
     """What a step works with, made once."""
 
     model: torch.nn.Module
@@ -59,14 +59,14 @@ def train(model: torch.nn.Module, course: Course, progress: Progress) -> State:
         progress.say(note)
     checkpoints = Checkpoints(course.folder / "checkpoints")
     state = _resumed(checkpoints, model, optimizer, progress)
-    bench = _Bench(model, optimizer, accelerator, course, choose_layout(model, course, accelerator.device, progress))
+    bench = Bench(model, optimizer, accelerator, course, choose_layout(model, course, accelerator.device, progress))
     state = replace(state, micro_batch=state.micro_batch or _micro_batch(bench, progress))
     progress.start("training", steps, "step")
     progress.advance(state.step)
     with _Log(course.folder / "metrics.jsonl", state.step) as log, _stop_signal() as stopped:
         while state.step < steps:
             began = time.monotonic()
-            line, micro_batch = _step(bench, state, progress)
+            line, micro_batch = take_step(bench, state, progress)
             state = replace(state, step=state.step + 1, tokens=state.tokens + int(line["tokens"]), micro_batch=micro_batch)
             if course.timetable.ends_epoch(state.step) or (settings.eval_steps and state.step % settings.eval_steps == 0):
                 nll, accuracy = course.validate(model)
@@ -97,7 +97,7 @@ def summary(model: torch.nn.Module, state: State, timetable: Timetable) -> dict[
     }  # fmt: skip
 
 
-def _step(bench: _Bench, state: State, progress: Progress) -> tuple[dict[str, Any], int]:
+def take_step(bench: Bench, state: State, progress: Progress) -> tuple[dict[str, Any], int]:
     """One optimizer update. Returns the step's line (loss in nats per answer token, lr, grad_norm before clipping, tokens,
     micro_batch) and the micro-batch that fitted: where memory runs out it is halved, and the step begins anew."""
     timetable, optimizer, size = bench.course.timetable, bench.optimizer, state.micro_batch
@@ -132,7 +132,7 @@ def _step(bench: _Bench, state: State, progress: Progress) -> tuple[dict[str, An
     return {"loss": loss, "lr": lr, "grad_norm": float(norm), "tokens": tokens, "micro_batch": size}, size
 
 
-def _accumulate(bench: _Bench, step: int, size: int) -> tuple[float, int]:
+def _accumulate(bench: Bench, step: int, size: int) -> tuple[float, int]:
     """The gradient of a whole step, from micro-batches of `size` examples; returns its nats and its answer tokens."""
     course, timetable = bench.course, bench.course.timetable
     drawn = [[course.rows[i] for i in rows] for rows in timetable.micro_batches(step, size)]
@@ -150,7 +150,7 @@ def _accumulate(bench: _Bench, step: int, size: int) -> tuple[float, int]:
     return nats, tokens
 
 
-def _micro_batch(bench: _Bench, progress: Progress) -> int:
+def _micro_batch(bench: Bench, progress: Progress) -> int:
     """Examples in a micro-batch: as the recipe says, or under "auto" the largest power of two that fits, by trial."""
     train, timetable = bench.course.timetable.train, bench.course.timetable
     if train.per_device_train_batch_size != "auto":
