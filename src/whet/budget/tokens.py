@@ -6,11 +6,13 @@ test holds both to the same numbers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, Protocol
 
+from whet.budget.memory import Load
 from whet.sections import Train
 
 COUNTED_STEPS = 1000  # of a longer run, so many steps, evenly spread, stand for all: an order is drawn anew for each
@@ -52,13 +54,26 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
+class Heavy:
+    """A micro-batch that no other outweighs in every respect: its Load, and the numbers of its rows."""
+
+    load: Load
+    rows: tuple[int, ...]
+
+    def outweighs(self, other: Heavy) -> bool:
+        """Whether it is at least as large in every respect."""
+        mine, theirs = self.load, other.load
+        return mine.columns >= theirs.columns and mine.width >= theirs.width and mine.answers >= theirs.answers
+
+
+@dataclass(frozen=True, slots=True)
 class Tokens:
     """Tokens of the whole run.
 
     `real` are all, `answer` those that carry loss; `padded`, `tree` and `whole_step` what would be computed with each
     micro-batch padded to its longest row, hung on a token tree, and with the whole step on one tree; `instruction_first` what
     would be if the end that all prompts share stood first (None where they share none worth it). `work` is what the recipe's
-    own `layout` computes.
+    own `layout` computes; `heaviest` the micro-batches one of which is the height of memory.
     """
 
     real: int
@@ -71,6 +86,7 @@ class Tokens:
     work: Work
     micro_batch: int
     is_estimate: bool  # from a share of the steps
+    heaviest: tuple[Heavy, ...]
 
     @property
     def computed(self) -> int:
@@ -87,7 +103,7 @@ class Tokens:
         return {
             "real": self.real, "answer": self.answer, "padded": self.padded, "tree": self.tree, "whole_step": self.whole_step,
             "instruction_first": self.instruction_first, "computed": self.computed, "layout": self.layout,
-            "shared_fraction": self.shared_fraction, "is_estimate": self.is_estimate,
+            "shared_fraction": self.shared_fraction, "micro_batch": self.micro_batch, "is_estimate": self.is_estimate,
         }  # fmt: skip
 
 
@@ -96,7 +112,10 @@ def layout_of(train: Train) -> Layout:
     return "tree" if train.share_prefix else "packed" if train.packing else "padded"
 
 
-def count(rows: Sequence[Row], rows_of: Callable[[int], Sequence[int]], steps: int, train: Train, micro_batch: int) -> Tokens:
+def count(
+    rows: Sequence[Row], rows_of: Callable[[int], Sequence[int]], steps: int, train: Train, micro_batch: int,
+    most: int = COUNTED_STEPS,
+) -> Tokens:  # fmt: skip
     """The tokens of a run.
 
     Args:
@@ -105,10 +124,12 @@ def count(rows: Sequence[Row], rows_of: Callable[[int], Sequence[int]], steps: i
         steps: of the whole run.
         train: the recipe's section.
         micro_batch: rows in one.
+        most: steps that are counted; where there are more, these stand for all.
     """
     ids = [row.prompt + row.completion for row in rows]
     moved = _moved(rows)
-    counted = range(steps) if steps <= COUNTED_STEPS else [i * steps // COUNTED_STEPS for i in range(COUNTED_STEPS)]
+    counted = range(steps) if steps <= most else [i * steps // most for i in range(most)]
+    heaviest: list[Heavy] = []
     real = answer = padded = whole = first = 0
     hung, work, layout = Work(), Work(), layout_of(train)
     for step in counted:
@@ -118,6 +139,7 @@ def count(rows: Sequence[Row], rows_of: Callable[[int], Sequence[int]], steps: i
             tree = tree_work([ids[r] for r in batch])
             hung += tree
             work += tree if layout == "tree" else _side_by_side(lengths) if layout == "padded" else _end_to_end(lengths)
+            heaviest = _with(heaviest, Heavy(_load([rows[r] for r in batch], layout, tree.columns), tuple(batch)))
             real, answer, padded = real + sum(lengths), answer + answers, padded + len(batch) * max(lengths)
             first += tree_work([moved[r] for r in batch]).columns if moved else 0
         whole += tree_work([ids[r] for r in drawn]).columns if len(drawn) > micro_batch else 0
@@ -126,7 +148,41 @@ def count(rows: Sequence[Row], rows_of: Callable[[int], Sequence[int]], steps: i
     real, answer, padded, tree_columns, first = (round(n * scale) for n in (real, answer, padded, hung.columns, first))
     whole = round(whole * scale) or tree_columns
     is_estimate = len(counted) < steps
-    return Tokens(real, answer, padded, tree_columns, whole, first if moved else None, layout, work, micro_batch, is_estimate)
+    return Tokens(
+        real, answer, padded, tree_columns, whole, first if moved else None, layout, work, micro_batch, is_estimate,
+        tuple(heaviest),
+    )  # fmt: skip
+
+
+def load_of(rows: Sequence[Row], train: Train) -> Load:
+    """What a model computes of a micro-batch of these rows, in the recipe's layout.
+
+    Example:
+        >>> from whet.data.tokens import Encoded
+        >>> rows = [Encoded("a", (1, 2, 3, 4, 5), (8, 0)), Encoded("b", (1, 2, 3, 4), (9, 0))]
+        >>> load_of(rows, Train()), load_of(rows, Train(share_prefix=False))
+        (Load(rows=2, columns=9, width=9, answers=4), Load(rows=2, columns=14, width=7, answers=6))
+    """
+    return _load(rows, layout_of(train), tree_work([row.prompt + row.completion for row in rows]).columns)
+
+
+def _load(rows: Sequence[Row], layout: Layout, tree_columns: int) -> Load:
+    """The Load of a micro-batch; of packed rows, that of one of them."""
+    lengths, answers = [len(row.prompt) + len(row.completion) for row in rows], [len(row.completion) for row in rows]
+    longest, total = max(lengths), sum(lengths)
+    if layout == "tree":
+        return Load(len(rows), tree_columns, tree_columns, sum(answers))
+    if layout == "padded":  # the head reads as many last columns of every row as the longest answer needs
+        return Load(len(rows), len(rows) * longest, longest, len(rows) * (max(answers) + 1))
+    columns = min(total, max(PACKED_TOKENS, longest))
+    return Load(len(rows), columns, columns, math.ceil(sum(answers) * columns / total))
+
+
+def _with(heaviest: list[Heavy], found: Heavy) -> list[Heavy]:
+    """The micro-batches that none of the others outweighs, when one more is found."""
+    if any(heavy.outweighs(found) for heavy in heaviest):
+        return heaviest
+    return [*(heavy for heavy in heaviest if not found.outweighs(heavy)), found]
 
 
 def tree_work(sequences: Sequence[Ids]) -> Work:

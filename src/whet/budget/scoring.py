@@ -1,0 +1,78 @@
+"""What scoring takes: the batches in which validation and test are read, as the engine forms them. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from whet.budget.memory import Load
+from whet.budget.tokens import Ids, Row, Work, tree_work
+from whet.recipe import Recipe
+
+SCORED_TOKENS = 4096  # answer tokens that the engine scores at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """One pass over a split: all that is computed, and its largest batch."""
+
+    work: Work
+    load: Load | None  # None of a split without examples
+
+    def __add__(self, other: Scoring) -> Scoring:
+        loads = [load for load in (self.load, other.load) if load]
+        return Scoring(self.work + other.work, heaviest(loads))
+
+
+def heaviest(loads: Sequence[Load]) -> Load | None:
+    """One Load that is as large as each of these in every respect; None of none."""
+    if not loads:
+        return None
+    return Load(*(max(getattr(load, name) for load in loads) for name in ("rows", "columns", "width", "answers")))
+
+
+def scoring(rows: Sequence[Row], labels: Sequence[Ids], recipe: Recipe, demonstrations: int = 0) -> Scoring:
+    """One pass over a split.
+
+    Args:
+        rows: its examples, or the windows of its texts.
+        labels: the ids of each label of a `classify` task; empty for the others.
+        recipe: its kind of task and `[evaluate]` are read.
+        demonstrations: tokens of worked examples in front of every prompt, which all of a batch share.
+    """
+    if recipe.task.kind == "generate":
+        return _answering(rows, recipe, demonstrations)
+    ordered = sorted(rows, key=lambda row: len(row.prompt) + len(row.completion))
+    size, found = _at_once(rows, labels, recipe.evaluate.batch_size), Scoring(Work(), None)
+    for part in (ordered[i : i + size] for i in range(0, len(ordered), size)):
+        asked = [(row.prompt, label) for row in part for label in labels] if labels else [(r.prompt, r.completion) for r in part]
+        sequences = [(*prompt, *answer) for prompt, answer in asked]
+        work = tree_work(sequences)
+        columns = work.columns + demonstrations
+        # An answer token is predicted at the place before it: the ends of answers predict nothing, and are read by nobody.
+        places = len({(prompt, answer[:k]) for prompt, answer in asked for k in range(len(answer))})
+        pairs = work.pairs + demonstrations * (work.columns + demonstrations // 2)
+        found += Scoring(Work(columns, pairs, places), Load(len(sequences), columns, columns, places))
+    return found
+
+
+def generating(rows: Sequence[Row], recipe: Recipe) -> Scoring:
+    """One pass that scores the answers of a `generate` task, as validation does."""
+    return scoring(rows, (), recipe.model_copy(update={"task": recipe.task.model_copy(update={"kind": "text", "labels": ()})}))
+
+
+def _answering(rows: Sequence[Row], recipe: Recipe, demonstrations: int) -> Scoring:
+    """Greedy answers: every row is written to the longest, with the keys and values of all before in memory."""
+    ordered, size = sorted((len(row.prompt) + demonstrations for row in rows)), recipe.evaluate.batch_size
+    written, found = recipe.evaluate.max_new_tokens, Scoring(Work(), None)
+    for part in (ordered[i : i + size] for i in range(0, len(ordered), size)):
+        width = part[-1] + written
+        work = Work(len(part) * width, len(part) * width * (width + 1) // 2, len(part) * written)
+        found += Scoring(work, Load(len(part), len(part) * width, width, len(part)))
+    return found
+
+
+def _at_once(rows: Sequence[Row], labels: Sequence[Ids], batch_size: int) -> int:
+    """Prompts in a batch: fewer where their answers are long, so that not too many logits are in memory together."""
+    tokens = sum(map(len, labels)) if labels else max((len(row.completion) for row in rows), default=1)
+    return max(1, min(batch_size, SCORED_TOKENS // tokens))
