@@ -31,7 +31,7 @@ FLOORS = (
     {"data", "track", "views"},
     {"synth"},
     {"engine", "web"},
-    {"ejection", "evaluation"},
+    {"comparison", "ejection", "evaluation"},
     {"stages"},
     {"cli"},
     {"__main__"},

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from whet.run import Run as Run
     from whet.series import load_series as load_series
     from whet.stages import check as check
+    from whet.stages import compare as compare
     from whet.stages import eject as eject
     from whet.stages import evaluate as evaluate
     from whet.stages import export as export
@@ -46,7 +47,7 @@ _HOMES = {
     "whet.run": "Run",
     "whet.series": "load_series",
     # `run` is not here: whet.run is the room of that name
-    "whet.stages": "check plan prepare show train evaluate predict export report eject",
+    "whet.stages": "check plan prepare show train evaluate compare predict export report eject",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 

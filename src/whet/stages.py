@@ -2,7 +2,7 @@
 
 check → prepare → train → evaluate → report          run = all of them; run_series = all of them for each stage
      ↘ plan  ↘ show                 ↘ predict
-     ↘ audit           ↘ export                        synth = an LLM makes the data
+     ↘ audit           ↘ export     ↘ compare          synth = an LLM makes the data
      ↘ eject
 """
 
@@ -27,6 +27,7 @@ from whet.series import run_folder, stage_name
 
 if TYPE_CHECKING:
     from whet.budget.plan import Plan
+    from whet.comparison import RunComparison
     from whet.data.audit.finding import Audit
     from whet.ejection import Ejected
 
@@ -305,6 +306,17 @@ def evaluate(run: Run, progress: Progress | None = None) -> dict[str, Any]:
             run.write_json("calibration.json", found.calibration.to_json())
         run.write_json("evaluation.json", found.evaluation)
     return found.evaluation
+
+
+def compare(run: Run, before: Run) -> RunComparison:
+    """The RunComparison of two evaluated runs on the same test rows: what is better now, what is worse, and is it chance?
+
+    Raises:
+        RunError: if they are of different tasks or were tested on different rows.
+    """
+    from whet.comparison import compare_runs
+
+    return compare_runs(run, before)
 
 
 def eject(recipe: Recipe, path: Path, *, same_order: bool = False) -> Ejected:

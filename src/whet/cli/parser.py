@@ -46,6 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
          given, _number, _split, _out, _stage, _set, _json)  # fmt: skip
     verb("train", "train, or go on training", given, _out, _stage, _set, _json)
     verb("evaluate", "calibrate, measure on the test split, compare with the baselines", given, _out, _stage, _set, _json)
+    _adder(verbs, "compare")("compare", "compare a run with an earlier one on the same test rows; 1 where it got worse",
+                             run, _before, _json)  # fmt: skip
     verb("predict", "label every sentence of documents", run, _documents, _output, _json)
     verb("report", "write report.html", given, _out, _stage, _set, _json)
     verb("eject", "write the training as a plain script on TRL, its rows beside it",
@@ -154,6 +156,10 @@ def _fail_on(p: argparse.ArgumentParser) -> None:
 
 def _page(p: argparse.ArgumentParser) -> None:
     p.add_argument("-o", "--output", type=Path, metavar="FILE", help="write an HTML page that lists the rows")
+
+
+def _before(p: argparse.ArgumentParser) -> None:
+    p.add_argument("before", type=Path, metavar="BEFORE", help="the run folder that it is compared with")
 
 
 def _dry_run(p: argparse.ArgumentParser) -> None:
