@@ -78,6 +78,24 @@ def test_a_label_that_does_not_fit_is_an_error(whetstone: tokenizers.Tokens) -> 
         tokenizers.fit([example("x", target="very " * 80)], TASK, whetstone, 40, "truncate")
 
 
+@pytest.mark.parametrize("text", ["", "a", "1234567890", "We will build.\n\n  Now!", "<|endoftext|><|pad|>", "zzqx" * 50])
+def test_a_text_has_no_more_ids_than_are_foretold(whetstone: tokenizers.Tokens, text: str) -> None:
+    most = whetstone.at_most(text, text)
+    assert most is not None and most >= len(whetstone.prompt(text) + whetstone.completion(text))
+    assert whetstone.at_most(text, "é") is None, "what is not ASCII is read"
+
+
+def test_nothing_is_foretold_of_other_tokenizers(whetstone: tokenizers.Tokens, tmp_path: Path) -> None:
+    """Whoever changes a text before reading it, or knows no bytes, may make more ids than there are characters."""
+    for name in tokenizers.TOKENIZER_FILES:
+        if (whetstone.folder / name).is_file():
+            (tmp_path / name).write_bytes((whetstone.folder / name).read_bytes())
+    found = json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))
+    for change in ({"normalizer": {"type": "Prepend", "prepend": "xxx"}}, {"pre_tokenizer": {"type": "Whitespace"}}):
+        (tmp_path / "tokenizer.json").write_text(json.dumps({**found, **change}), "utf-8")
+        assert tokenizers.Tokens(tmp_path, "changed").at_most("a", "b") is None
+
+
 @pytest.mark.parametrize("length", [8, 9, 64, None])
 def test_windows_learn_every_token_of_a_text_but_the_first_once(whetstone: tokenizers.Tokens, length: int | None) -> None:
     text = Example("talk", {"text": "We will build 40,000 homes by 2027. " * 30}, "", None, Origin("talk.txt", 1))

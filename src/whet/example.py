@@ -58,7 +58,8 @@ class Origin:
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values, without what nobody states."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        stated = {"licence": self.licence, "maker": self.maker}
+        return {"source": self.source, "row": self.row, **{key: value for key, value in stated.items() if value is not None}}
 
 
 class Message(NamedTuple):
@@ -159,17 +160,20 @@ class Example:
 class Drop:
     """One row that did not become (or did not stay) an Example, or was changed on the way, and why.
 
-    `reason` is a short code (`duplicate`, `conflict`, `leak`, `empty_input`, `unknown_label`, ...), `detail` a sentence.
+    `reason` is a short code (`duplicate`, `conflict`, `leak`, `empty_input`, `unknown_label`, ...), `detail` a sentence; `target`
+    is the answer, where it is of interest which rows are lost.
     """
 
     origin: Origin
     reason: str
     detail: str
     text: str = ""
+    target: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values."""
-        return {**asdict(self), "origin": self.origin.to_json()}
+        record = {**asdict(self), "origin": self.origin.to_json()}
+        return record if self.target else {key: value for key, value in record.items() if key != "target"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,6 +78,28 @@ class Tokens:
         """The most tokens of an example: what the model can take, or `max_length` if that is less."""
         return min((n for n in (max_length, self.max_length) if n), default=None)
 
+    def at_most(self, prompt: str, completion: str) -> int | None:
+        """As many ids as a prompt and a completion can have at most, known without reading them; None where it is not known.
+
+        Byte-level BPE makes no more ids of a text than it has bytes, so that what is short need not be read.
+        """
+        if self._most_in_front is None or not (prompt.isascii() and completion.isascii()):
+            return None
+        return len(prompt) + len(completion) + self._most_in_front + 1
+
+    @cached_property
+    def _most_in_front(self) -> int | None:
+        """How many ids are put around every text, of byte-level BPE that leaves ASCII as it is; None of another tokenizer."""
+        found = _json(self.folder / "tokenizer.json")
+        before = found.get("pre_tokenizer") or {}
+        parts = before.get("pretokenizers", [before])
+        is_split = all(part.get("type") in ("Split", "Digits", "ByteLevel") for part in parts)
+        # A blank that is put before a text is put before each of its parts.
+        is_by_bytes = any(part.get("type") == "ByteLevel" and not part.get("add_prefix_space") for part in parts)
+        is_kept = (found.get("normalizer") or {}).get("type", "NFC") in ("NFC", "NFKC")
+        is_known = is_split and is_by_bytes and is_kept and found["model"]["type"] == "BPE"
+        return len(self._tokenizer.encode("").ids) if is_known else None
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, without special tokens."""
         return str(self._tokenizer.decode(list(ids)))
@@ -115,7 +138,11 @@ def encode(example: Example, task: Task, tokens: Tokens) -> Encoded:
 
 def fits(example: Example, task: Task, tokens: Tokens, max_length: int | None) -> bool:
     """Is an example no longer than so many tokens?"""
-    return max_length is None or len(encode(example, task, tokens)) <= max_length
+    if max_length is None:
+        return True
+    prompt, completion = asking.ask(task, example), asking.completion(example)
+    most = tokens.at_most(prompt, completion)
+    return (most is not None and most <= max_length) or len(tokens.prompt(prompt) + tokens.completion(completion)) <= max_length
 
 
 def windows(example: Example, tokens: Tokens, max_length: int | None) -> list[Encoded]:
@@ -143,10 +170,11 @@ def fit(
     """
     kept, drops, over = [], [], []
     for example in examples:
-        length = len(encode(example, task, tokens))
-        if length <= max_length:
+        if fits(example, task, tokens, max_length):
             kept.append(example)
-        elif too_long == "truncate":
+            continue
+        length = len(encode(example, task, tokens))
+        if too_long == "truncate":
             cut = _cut(example, task, tokens, max_length)
             lost = len(example.text) - len(cut.text)
             turns = len(example.history) - len(cut.history)
@@ -161,7 +189,7 @@ def fit(
         what = f"{len(over)} examples are longer than {max_length} tokens; this one has {longest}"
         do = 'Raise [train] max_length, or set [train] too_long to "truncate" or "drop"'
         raise DataError(Problem(str(example.origin), what, do))
-    drops += [Drop(e.origin, "too_long", f"{n} tokens, more than {max_length}", e.text) for n, e in over]
+    drops += [Drop(e.origin, "too_long", f"{n} tokens, more than {max_length}", e.text, e.target) for n, e in over]
     return kept, drops
 
 

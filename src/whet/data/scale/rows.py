@@ -111,8 +111,8 @@ def _fitted(examples: Sequence[Example], task: Task, recipe: Recipe) -> tuple[li
     longest, how = tokens.longest(recipe.train.max_length), recipe.train.too_long
     kept, misfits = list(examples), []
     for place, example in enumerate(examples):
-        length = len(tokenizers.encode(example, task, tokens))
-        if longest is not None and length > longest:
+        if longest is not None and not tokenizers.fits(example, task, tokens, longest):
+            length = len(tokenizers.encode(example, task, tokens))
             fitting, (drop,) = tokenizers.fit([example], task, tokens, longest, "truncate" if how == "truncate" else "drop")
             misfits.append(Misfit(place, length, drop, bool(fitting)))
             kept[place] = fitting[0] if fitting else example
