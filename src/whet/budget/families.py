@@ -22,7 +22,9 @@ class Family:
         biases: which linear layers have one.
         norm: RMS norm has a weight, layer norm a bias too.
         is_parallel: whether attention and feed-forward part read the same norm's output.
-        has_dropout: whether its configurations come with dropout.
+        activation: of the feed-forward part: one operation, or spelled out in four, each of which keeps what it read.
+        drops: whether its models drop attention weights and outputs out in training.
+        has_table: whether positions are learned and added, instead of rotating queries and keys.
         caps: whether attention scores are soft-capped, which no fused attention can do.
     """
 
@@ -36,7 +38,9 @@ class Family:
     biases: Literal["none", "qkv", "all", "all and head"] = "none"
     norm: Literal["rms", "layer"] = "rms"
     is_parallel: bool = False
-    has_dropout: bool = False
+    activation: Literal["fused", "spelled"] = "fused"
+    drops: bool = False
+    has_table: bool = False
     caps: bool = False
 
 
@@ -59,21 +63,20 @@ FAMILIES: Mapping[str, Family] = {  # by `model_type` of config.json
     ),
     "phi3": Family(
         "model.layers", _ENDS, ("self_attn.qkv_proj", "self_attn.o_proj"), ("mlp.gate_up_proj", "mlp.down_proj"),
-        has_dropout=True,
     ),
     "phi": Family(
         "model.layers", ("model.embed_tokens", "model.final_layernorm", "lm_head"), (*_SEPARATE[:3], "self_attn.dense"),
         ("mlp.fc1", "mlp.fc2"), is_gated=False, norms=("input_layernorm",), biases="all and head", norm="layer",
-        is_parallel=True, has_dropout=True,
+        is_parallel=True, activation="spelled",
     ),
     "gpt_neox": Family(
         "gpt_neox.layers", ("gpt_neox.embed_in", "gpt_neox.final_layer_norm", "lm_head"),
         ("attention.query_key_value", "attention.dense"), ("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"), is_gated=False,
-        biases="all", norm="layer", is_parallel=True, has_dropout=True,
+        biases="all", norm="layer", is_parallel=True,
     ),
     "gpt2": Family(
         "transformer.h", ("transformer.wte", "transformer.ln_f", "lm_head", "transformer.wpe"),
         ("attn.c_attn", "attn.c_proj"), ("mlp.c_fc", "mlp.c_proj"), is_gated=False, norms=("ln_1", "ln_2"),
-        biases="all", norm="layer", has_dropout=True,
+        biases="all", norm="layer", activation="spelled", drops=True, has_table=True,
     ),
 }  # fmt: skip

@@ -4,31 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
+from whet.budget.activations import Flow
+from whet.budget.load import Load as Load
+from whet.budget.resting import Device as Device
+from whet.budget.resting import state_bytes, step_bytes, weight_bytes
 from whet.budget.shapes import Shape
+from whet.budget.targets import Weight, trained
 from whet.recipe import Recipe
 
 PHASES = ("forward", "backward", "step", "evaluation")
 COMPONENTS = ("weights", "adapter", "gradients", "optimizer", "activations", "logits", "workspace")
-Device = Literal["cpu", "cuda"]
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """One micro-batch as the layers of a model see it.
-
-    Args:
-        rows: examples in it.
-        columns: tokens that pass through the layers, padding included; of a token tree, each shared one once.
-        width: tokens in one row of attention: all columns of a tree or a packed row, the longest example of padded ones.
-        answers: tokens whose logits are computed.
-    """
-
-    rows: int
-    columns: int
-    width: int
-    answers: int
+# cuBLAS takes 8 MiB for itself with its first product: two buffers of 4 MiB and eight of 16 KiB, its default.
+CUBLAS_BYTES = 2 * 4096 * 1024 + 8 * 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,5 +66,129 @@ def predict(shape: Shape, recipe: Recipe, load: Load, evaluation: Load | None = 
         load: the largest micro-batch.
         evaluation: the largest batch that is scored; left out, none is.
         device: where it runs.
+
+    Example:
+        >>> from whet.budget.shapes import known_shape
+        >>> from whet.recipe import parse
+        >>> task = {"labels": ["a", "b"], "instruction": "Which?"}
+        >>> data = {"path": "x.csv", "input": "text", "target": "label"}
+        >>> model = {"dtype": "bfloat16", "quantize": "nf4"}
+        >>> recipe = parse({"name": "x", "task": task, "data": data, "model": model, "lora": {"r": 64}})
+        >>> memory = predict(known_shape("meta-llama/Llama-2-7b-hf"), recipe, Load(4, 2048, 512, 2048), device="cuda")
+        >>> memory.peak_phase, round(memory.components["weights"] / 2**30, 2), round(memory.components["optimizer"] / 2**30, 2)
+        ('backward', 3.88, 1.19)
     """
-    raise NotImplementedError
+    course = _Course(shape, recipe, load, device)
+    phases = {"forward": course.forward(), "backward": course.backward(), "step": course.step()}
+    if evaluation:
+        phases["evaluation"] = course.evaluation(evaluation)
+    return Memory(phases, "formula")
+
+
+@dataclass(frozen=True)
+class _Course:
+    """A step, phase by phase."""
+
+    shape: Shape
+    recipe: Recipe
+    load: Load
+    device: Device
+
+    @cached_property
+    def flow(self) -> Flow:
+        return Flow(self.shape, self.recipe, self.device)
+
+    @cached_property
+    def weights(self) -> list[tuple[int, Weight]]:
+        return trained(self.shape, self.recipe)
+
+    @cached_property
+    def gradients(self) -> dict[int, int]:
+        """Bytes of the gradients of each layer, and of what is below (-1) and behind (their count) the layers."""
+        found: dict[int, int] = dict.fromkeys(range(-1, self.shape.layers + 1), 0)
+        for number, weight in self.weights:
+            found[number] += weight.size_bytes
+        return found
+
+    @cached_property
+    def kept(self) -> list[int]:
+        """Bytes that each layer keeps for the backward pass."""
+        if self.recipe.train.gradient_checkpointing:
+            return [self.flow.input_kept(self.load)] * self.shape.layers
+        return [self.flow.layer_kept(number, self.load) for number in range(self.shape.layers)]
+
+    @cached_property
+    def resting(self) -> dict[str, int]:
+        """What lies in memory in every phase."""
+        weights = [weight for _, weight in self.weights]
+        is_adapter = self.recipe.lora is not None
+        return {
+            "weights": weight_bytes(self.shape, self.recipe.model, self.device),
+            "adapter": sum(weight.size_bytes for weight in weights) if is_adapter else 0,
+            "gradients": 0,
+            "optimizer": state_bytes(weights, self.recipe.train),
+            "activations": 0, "logits": 0,
+            "workspace": CUBLAS_BYTES if self.device == "cuda" else 0,
+        }  # fmt: skip
+
+    @property
+    def carried(self) -> int:
+        """Bytes of the gradient that earlier micro-batches of the step left."""
+        return sum(self.gradients.values()) if self.recipe.train.gradient_accumulation_steps > 1 else 0
+
+    @property
+    def head(self) -> int:
+        """Bytes of the head in bfloat16, which autocast makes of one in float32."""
+        return 2 * self.shape.vocabulary * self.shape.width if self.recipe.train.bf16 and self.flow.stream == 4 else 0
+
+    def forward(self) -> dict[str, int]:
+        """At the loss: all activations, the logits in float32 and their logarithms; or in the last layer."""
+        kept = sum(self.kept) + self.flow.last_kept(self.load)
+        at_loss = self._with(gradients=self.carried, activations=kept, logits=self._logits(2), workspace=self.head)
+        inside = self.flow.forward_transient(self.load)
+        in_layer = self._with(gradients=self.carried, activations=sum(self.kept), workspace=inside)
+        return max(at_loss, in_layer, key=_size)
+
+    def backward(self) -> dict[str, int]:
+        """The highest of its stages: the loss, then layer by layer from the last, whose activations go and whose gradients come."""
+        kept = sum(self.kept) + self.flow.last_kept(self.load)
+        stages = [self._with(gradients=self.carried, activations=kept, logits=self._logits(3), workspace=self.head)]
+        grads = self.carried or self.gradients[self.shape.layers]
+        kept -= self.flow.last_kept(self.load)
+        inside = self.flow.layer_transient(self.load)
+        largest = max((weight.size_bytes for _, weight in self.weights), default=0)
+        for number in reversed(range(self.flow.first_graded, self.shape.layers)):
+            again = self.flow.layer_kept(number, self.load) if self.recipe.train.gradient_checkpointing else 0
+            stages.append(self._with(gradients=grads, activations=kept + again, workspace=inside))
+            kept -= self.kept[number]
+            grads += 0 if self.carried else self.gradients[number]
+        embedding = self.gradients[-1]
+        stages.append(self._with(gradients=max(grads + embedding, self.carried), activations=kept, workspace=largest))
+        return max(stages, key=_size)
+
+    def step(self) -> dict[str, int]:
+        """The optimizer's: all gradients, and what it makes and drops."""
+        transient = step_bytes([weight for _, weight in self.weights], self.recipe.train, self.device)
+        return self._with(gradients=sum(self.gradients.values()), workspace=transient)
+
+    def evaluation(self, load: Load) -> dict[str, int]:
+        """Nothing is kept but one layer's own and, where answers are written, keys and values; the logits in float32 twice."""
+        inside = self.flow.forward_transient(load)
+        stream = load.columns * self.shape.width * self.flow.stream
+        cache = 2 * self.shape.layers * load.columns * self.shape.key_width * self.flow.product
+        held = stream + (cache if self.recipe.task.kind == "generate" else 0)
+        in_layer = self._with(activations=held, workspace=inside)
+        at_logits = self._with(activations=held, logits=2 * load.answers * self.shape.vocabulary * 4)
+        return max(in_layer, at_logits, key=_size)
+
+    def _logits(self, times: int) -> int:
+        """So many tensors of logits, which the loss reads in float32 whatever the model is in."""
+        return times * self.load.answers * self.shape.vocabulary * 4
+
+    def _with(self, **more: int) -> dict[str, int]:
+        """What rests, and this on top."""
+        return {name: size + more.get(name, 0) for name, size in self.resting.items()}
+
+
+def _size(parts: Mapping[str, int]) -> int:
+    return sum(parts.values())
