@@ -133,9 +133,11 @@ def trl(case: dict[str, Any], clock: Clock, folder: Path, kind: str) -> None:
     if kind == "packed":  # as many tokens in a step as the rows of a step have
         mean = sum(len(row["input_ids"]) for row in whole) / len(whole)
         more |= {"packing": True, "packing_strategy": "bfd", "max_length": max(longest, round(mean * case["batch"]))}
+    rows = 1 if kind == "packed" else case["peer_rows"] or case["batch"]
     settings = SFTConfig(
         output_dir=str(folder), max_steps=STEPS, learning_rate=1e-4, bf16=False, use_cpu=True, report_to=[], disable_tqdm=True,
-        per_device_train_batch_size=1 if kind == "packed" else case["batch"], save_strategy="no", logging_steps=1000,
+        per_device_train_batch_size=rows, gradient_accumulation_steps=1 if kind == "packed" else case["batch"] // rows,
+        save_strategy="no", logging_steps=1000,
         activation_checkpointing=kind == "default", completion_only_loss=True, dataloader_pin_memory=False, optim="adamw_torch",
         **{"max_length": None, **more},
     )  # fmt: skip

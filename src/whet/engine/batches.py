@@ -44,6 +44,15 @@ class Batch:
         """How many ids carry loss."""
         return len(self.targets)
 
+    @property
+    def places(self) -> torch.Tensor:
+        """Which of all B x T tokens predicts each target: (N,)."""
+        if isinstance(self.kept, torch.Tensor):
+            return self.kept if self.which is None else self.kept[self.which]
+        rows, length = self.ids.shape
+        picked = torch.arange(rows * self.kept, device=self.ids.device) if self.picked is None else self.picked
+        return picked // self.kept * length + length - self.kept + picked % self.kept
+
     def logits(self, model: torch.nn.Module, embedded: torch.Tensor | None = None) -> torch.Tensor:
         """The model's logits that predict each target: (N, V).
 

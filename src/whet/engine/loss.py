@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 
 from whet.engine.batches import Batch, full
+from whet.engine.head import summed_over
 from whet.errors import DataError, Problem
 from whet.measure.balance import balanced_weights
 from whet.sections import Train
@@ -101,22 +102,25 @@ def summed_loss(model: torch.nn.Module, batch: Batch, objective: Objective = PLA
         seed: of the noise; each example's noise is a function of it and of the example alone.
     """
     embedded = _noisy(model, batch, objective.noise, seed) if objective.noise else None
-    logits = full(batch.logits(model, embedded))
-    if objective.spreads:
-        nats = _spread_nats(logits, batch, objective.spreads)
-    else:
-        nats = torch.nn.functional.cross_entropy(
-            logits, batch.targets, reduction="none", label_smoothing=objective.smoothing
-        )  # (N,)
-    if objective.weights:
-        weights = [objective.weights[row.completion] for row in batch.rows for _ in row.completion]
-        nats = nats * nats.new_tensor(weights)
-    return nats.sum()
+    places = [place for row in batch.rows for place in objective.spreads[row.completion]] if objective.spreads else []
+    by_row = objective.weights
+    weights = [by_row[row.completion] for row in batch.rows for _ in row.completion] if by_row else []
+
+    def add(logits: torch.Tensor, part: slice) -> torch.Tensor:
+        logits = full(logits)
+        if objective.spreads:
+            nats = _spread_nats(logits, places[part])
+        else:
+            nats = torch.nn.functional.cross_entropy(
+                logits, batch.targets[part], reduction="none", label_smoothing=objective.smoothing
+            )  # (n,)
+        return (nats * nats.new_tensor(weights[part]) if weights else nats).sum()
+
+    return summed_over(model, batch, embedded, add)
 
 
-def _spread_nats(logits: torch.Tensor, batch: Batch, spreads: Mapping[Ids, Spread]) -> torch.Tensor:
-    """Cross-entropy against targets that are spread over a few tokens each: (N,)."""
-    places = [place for row in batch.rows for place in spreads[row.completion]]
+def _spread_nats(logits: torch.Tensor, places: Sequence[tuple[Ids, tuple[float, ...]]]) -> torch.Tensor:
+    """Cross-entropy against targets that are spread over a few tokens each: (n,)."""
     width = max(len(ids) for ids, _ in places)
     ids = torch.tensor([[*i, *[0] * (width - len(i))] for i, _ in places], device=logits.device)
     shares = logits.new_tensor([[*s, *[0.0] * (width - len(s))] for _, s in places])
