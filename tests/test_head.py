@@ -67,7 +67,7 @@ def test_a_chunk_at_a_time_is_all_at_once(monkeypatch: pytest.MonkeyPatch, lay: 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_whatever_the_head_does_to_its_logits(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    model, batch = build(name), collate(ROWS[:4], 1, CPU)
+    model, batch = build(name), hang(ROWS[:4], CPU)
     assert alike(gradients(model, batch, Objective()), chunked(monkeypatch, model, batch, Objective(), 3))
     assert not any("forward" in vars(m) or m._forward_hooks for m in model.modules()), "nothing stays on the model"
 

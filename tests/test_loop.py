@@ -14,8 +14,8 @@ import torch
 from engine_parts import random_rows, recipe
 from transformers import AutoModelForCausalLM
 
-from whet.engine import adapters, loop, model
-from whet.engine.batches import collate
+from whet.engine import adapters, layout, loop, model
+from whet.engine.batches import collate, hang
 from whet.engine.course import Course
 from whet.engine.loss import summed_loss
 from whet.engine.timetable import Timetable
@@ -117,6 +117,25 @@ def test_a_model_that_breaks_on_a_tree_is_trained_padded(tmp_path: Path) -> None
     bloom = BloomForCausalLM(BloomConfig(vocab_size=6144, hidden_size=32, n_layer=2, n_head=4, pad_token_id=1))
     state = loop.train(bloom, course(tmp_path, Train(max_steps=2, per_device_train_batch_size=8)), Listener())
     assert state.step == 2 and any(s.startswith("the token tree is off") for s in said)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_where_flex_attention_fails_the_tree_goes_on_without_it(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CPU has no backward pass of it, so it stands for a GPU whose kernel cannot be built."""
+    said: list[str] = []
+
+    class Listener(Silent):
+        def say(self, sentence: str) -> None:
+            said.append(sentence)
+
+    kernels: list[Any] = ["flex", "plain"]
+    monkeypatch.setattr(layout, "_hung", lambda on: [layout.Layout("tree", lambda rows: [hang(rows, on)], k) for k in kernels])
+    net, run = AutoModelForCausalLM.from_pretrained(tiny_base), course(tmp_path, Train(max_steps=2))
+    chosen = layout.choose_layout(net, run, torch.device("cpu"), Listener())
+    assert (chosen.name, chosen.kernel) == ("tree", "plain")
+    assert len(said) == 1 and said[0].startswith("flex_attention is off: this model cannot be computed that way")
 
 
 def test_checkpointing_changes_nothing(tiny_base: Path, tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from engine_parts import random_rows
 from transformers import AutoModelForCausalLM
 
 from whet.data.tokens import Encoded
+from whet.engine.attention import attending
 from whet.engine.batches import Batch, collate, hang
 from whet.engine.loss import Objective, summed_loss
-from whet.engine.tree import attending, grow
+from whet.engine.tree import grow
 
 CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {
@@ -115,6 +116,32 @@ def test_the_last_layer_computes_only_what_is_read(name: str) -> None:
     for one, other in zip(wanted[1], found[1], strict=True):
         assert torch.linalg.norm(one - other) <= (1e-6 if name == "gemma2" else 1e-9) * max(float(torch.linalg.norm(one)), 1e-3)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules()), "no hook stays on the model"
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_flex_attention_gives_the_same_nats(name: str) -> None:
+    """What runs on CUDA, forward: on a CPU flex_attention has no backward pass."""
+    model, batch = build(name), hang(shared_rows(), CPU)
+    with torch.no_grad(), attending(model):
+        wanted = batch.nats(model)
+    with torch.no_grad(), attending(model, "flex"):
+        found = batch.nats(model)
+    assert batch.tree and batch.tree._blocks, "flex_attention was asked"
+    assert torch.allclose(found, wanted, rtol=1e-6 if name == "gemma2" else 1e-9)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: flex_attention's kernels are for it")
+@pytest.mark.parametrize("name", ["llama", "gemma2", "a window shorter than the path"])
+def test_flex_attention_on_cuda(name: str) -> None:
+    model, rows = build(name).float().to("cuda"), shared_rows()
+    device, found = torch.device("cuda"), []
+    for kernel in ("flex", "plain"):
+        model.zero_grad()
+        with attending(model, kernel):
+            torch.autograd.backward(summed_loss(model, hang(rows, device)))
+        found.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    assert torch.linalg.norm(found[0] - found[1]) <= 1e-3 * torch.linalg.norm(found[1])
 
 
 def paths(sequences: list[tuple[int, ...]]) -> Iterator[tuple[tuple[int, ...], list[int], list[int]]]:

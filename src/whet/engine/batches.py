@@ -147,7 +147,7 @@ def best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
 def hang(rows: Sequence[Encoded], device: torch.device) -> Batch:
     """The rows on one token tree: every prefix that some of them share stands once.
 
-    The model must be called inside `tree.attending`.
+    The model must be called inside `attention.attending`.
     """
     tree = grow([row.prompt + row.completion for row in rows])
     places = np.concatenate([_columns(path)[len(row.prompt) - 1 : -1] for row, path in zip(rows, tree.paths, strict=True)])

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from whet.data.tokens import Encoded
-from whet.engine import tree
+from whet.engine.attention import Kernel, attending
 from whet.engine.batch_size import is_out_of_memory, release
 from whet.engine.batches import Batch, collate, hang, pack
 from whet.engine.course import Course
@@ -30,44 +30,49 @@ REFUSALS = (TypeError, ValueError, AttributeError, AssertionError, RuntimeError,
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A way to lay examples out. `lay` makes the batches of a micro-batch."""
+    """A way to lay examples out. `lay` makes the batches of a micro-batch, `kernel` computes the attention of a tree."""
 
     name: Literal["padded", "packed", "tree"]
     lay: Callable[[Sequence[Encoded]], list[Batch]]
+    kernel: Kernel = "plain"
 
     @contextmanager
     def attending(self, model: torch.nn.Module) -> Iterator[None]:
         """What forward and backward passes of such batches run in."""
         if self.name == "tree":
-            with tree.attending(model), fusing(model):
+            with attending(model, self.kernel), fusing(model):
                 yield
         else:
             yield
 
 
-# Whether the tree was exact for a model that has been tried; short documents one by one would pay for the trial each time.
-_hangs: WeakKeyDictionary[torch.nn.Module, bool] = WeakKeyDictionary()
+# The layout of a model that has been tried; short documents one by one would pay for the trial each time.
+_tried: WeakKeyDictionary[torch.nn.Module, Layout] = WeakKeyDictionary()
 
 
 def scoring_layout(model: torch.nn.Module, rows: Sequence[Encoded], padding: int, device: torch.device) -> Layout:
     """The token tree if it gives the nats of the padded computation on the first rows that a model scores, else padded."""
-    plain, hung, tried = _padded(padding, device), _hung(device), rows[:TRIED_EXAMPLES]
-    if model in _hangs:
-        return hung if _hangs[model] else plain
+    if model not in _tried:
+        _tried[model] = _first_with_the_nats(model, rows[:TRIED_EXAMPLES], _padded(padding, device), _hung(device))
+    return _tried[model]
+
+
+def _first_with_the_nats(model: torch.nn.Module, rows: Sequence[Encoded], plain: Layout, wanted: Sequence[Layout]) -> Layout:
+    """The first of the wanted layouts that gives the plain one's nats on these rows, or the plain one."""
 
     def nats(layout: Layout) -> float:
         with layout.attending(model):
-            return sum(float(batch.nats(model).sum()) for batch in layout.lay(tried))
+            return sum(float(batch.nats(model).sum()) for batch in layout.lay(rows))
 
-    wanted = nats(plain)
-    try:
-        exact = abs(nats(hung) - wanted) <= _tolerance(model) * max(1.0, abs(wanted))
-    except REFUSALS as error:
-        if is_out_of_memory(error):
-            raise
-        exact = False
-    _hangs[model] = exact
-    return hung if exact else plain
+    right = nats(plain)
+    for layout in wanted:
+        try:
+            if abs(nats(layout) - right) <= _tolerance(model) * max(1.0, abs(right)):
+                return layout
+        except REFUSALS as error:
+            if is_out_of_memory(error):
+                raise
+    return plain
 
 
 def _padded(padding: int, device: torch.device) -> Layout:
@@ -75,8 +80,16 @@ def _padded(padding: int, device: torch.device) -> Layout:
     return Layout("padded", lambda rows: [collate(rows, padding, device)])
 
 
-def _hung(device: torch.device) -> Layout:
-    return Layout("tree", lambda rows: [hang(rows, device)])
+def _hung(device: torch.device) -> list[Layout]:
+    """On a token tree, by each way to compute its attention there, the fastest first."""
+    kernels: list[Kernel] = ["flex", "plain"] if device.type == "cuda" else ["plain"]
+    return [Layout("tree", lambda rows: [hang(rows, device)], kernel) for kernel in kernels]
+
+
+def _called(layout: Layout) -> str:
+    if layout.name == "packed":
+        return "packing"
+    return "flex_attention" if layout.kernel == "flex" else "the token tree"
 
 
 def _tolerance(model: torch.nn.Module) -> float:
@@ -90,7 +103,7 @@ def choose_layout(model: torch.nn.Module, course: Course, device: torch.device, 
     is not exact for this model is said and left.
     """
     train, plain = course.timetable.train, _padded(course.padding, device)
-    wanted = [_hung(device)] if train.share_prefix else []
+    wanted = _hung(device) if train.share_prefix else []
     if train.packing or train.share_prefix:
         wanted.append(Layout("packed", partial(pack, device=device)))
     if not wanted:
@@ -117,7 +130,7 @@ def _first_exact(
         what = _difference(model, rows, layout, wanted_nats, wanted_gradient)
         if what is None:
             return layout
-        progress.say(f"{'the token tree' if layout.name == 'tree' else 'packing'} is off: {what}")
+        progress.say(f"{_called(layout)} is off: {what}")
     return plain
 
 
