@@ -27,7 +27,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: BlockMask, scale: fl
     def capped(score: Tensor, *_: Tensor) -> Tensor:
         return score if softcap is None else torch.tanh(score / softcap) * softcap
 
-    run: Callable[..., Any] = flex_attention if query.device.type == "cpu" else _kernel()
+    run: Any = flex_attention if query.device.type == "cpu" else _kernel()
     out: Tensor = run(query, key, value, score_mod=None if softcap is None else capped, block_mask=mask, scale=scale)
     return out
 
