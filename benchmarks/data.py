@@ -1,0 +1,220 @@
+"""`whet prepare` at many rows: `python benchmarks/data.py [--rows N ...] [--quick] [--peers PYTHON] [--json FILE]`.
+
+Two questions. Does memory stay flat and time linear? Read, template, tokenize, drop repeats and leaks, split and write are
+measured at 10^4, 10^5, 10^6 (and 10^7 with --rows 10000000) made instructions, 2 % of them copies and 3 % with a word changed.
+Rows a second, processor seconds, and the highest resident size of the whole process tree, looked at every tenth of a second.
+
+Against whom? `datasets.map` does the same reading, templating and tokenizing; datasketch and datatrove look for near copies
+among the same 5-grams with the same 20 bands of 5. All in one process each, in turns, medians of three of processor seconds: they
+say what a job costs even where other work runs beside it, and wall seconds do not. Recall is counted against the exact search
+on a slice: of the rows that have a near copy (Jaccard similarity 0.8 or more), how many are in a pair that was found.
+
+Peers are run by a Python that has them: pip install datasets datasketch datatrove xxhash. Without --peers they are left out.
+Whole rows of ASCII are short enough by their bytes, so whet need not count their tokens: `accented` rows have a letter that is
+not, and each is counted.
+
+Exits 1 when memory grows by more than half between two sizes, or a peer needs less than three times as long. --quick: 10^4 and
+a slice of 2,000, one minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+WORKER = Path(__file__).with_name("data_worker.py")
+OURS, NEAR_OF_PEERS = "whet_near", ("datasketch_near", "datatrove_near")
+FLOOR, GROWTH, TIMES = 3.0, 1.5, 3
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """What a job took, over `rows` rows, and what it found."""
+
+    job: str
+    rows: int
+    wall_seconds: float
+    processor_seconds: float
+    peak_bytes: int
+    found: dict[str, Any]
+
+    @property
+    def microseconds(self) -> float:
+        """Processor time a row."""
+        return 1e6 * self.processor_seconds / self.rows
+
+
+def make(path: Path, rows: int, *, is_accented: bool = False, seed: int = 7) -> Path:
+    """A file of made instructions and answers, 10 to 30 and 5 to 25 words of 20,000."""
+    draw = random.Random(seed)
+    syllables = [consonant + vowel for consonant in "bcdfghklmnprstvw" for vowel in "aeiou"]
+    words = ["".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(20_000)]
+    known: list[dict[str, str]] = []
+    with path.open("w", encoding="utf-8") as file:
+        for _ in range(rows):
+            chance = draw.random()
+            if known and chance < 0.02:
+                row = draw.choice(known)
+            elif known and chance < 0.05:
+                row = dict(draw.choice(known))
+                said = row["instruction"].split()
+                said[draw.randrange(len(said))] = draw.choice(words)
+                row["instruction"] = " ".join(said)
+            else:
+                said = draw.choices(words, k=draw.randint(10, 30)) + ["é"] * is_accented
+                row = {"instruction": " ".join(said), "input": "", "output": " ".join(draw.choices(words, k=draw.randint(5, 25)))}
+            if len(known) < 1000:
+                known.append(row)
+            else:
+                known[draw.randrange(1000)] = row
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return path
+
+
+def run(job: str, file: Path, rows: int, python: str) -> Took | str:
+    """The job in a process of its own; a sentence where it cannot be done."""
+    environment = {**os.environ, **ONE_THREAD, "TOKENIZER": str(resources.files("whet.base") / "whetstone/tokenizer.json")}
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder, tempfile.TemporaryFile("w+") as said:
+        command = [python, str(WORKER), job, str(file), folder]
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.PIPE, text=True, env=environment)
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, sum(map(_resident_bytes, _tree(process.pid))))
+            time.sleep(0.1)
+        said.seek(0)
+        printed, errors = said.read(), process.stderr.read() if process.stderr else ""
+    if process.returncode:
+        return f"{job} is left out: {(errors.strip().splitlines() or ['it ended without a word'])[-1]}"
+    found = json.loads(printed)
+    return Took(job, rows, found.pop("wall_seconds"), found.pop("processor_seconds"), peak, found)
+
+
+def _tree(pid: int) -> Iterator[int]:
+    """A process and all below it."""
+    yield pid
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return
+    for child in children:
+        yield from _tree(int(child))
+
+
+def _resident_bytes(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
+    except (OSError, IndexError):
+        return 0
+
+
+def recall(found: Sequence[Sequence[int]], true: Sequence[Sequence[int]]) -> tuple[float, float]:
+    """Of the rows that have a near copy, the share in a pair that was found; and of the rows in one, the share that has one."""
+    have, are = ({row for pair in pairs for row in pair} for pairs in (true, found))
+    return len(have & are) / max(1, len(have)), len(have & are) / max(1, len(are))
+
+
+def grows(sizes: Sequence[int], folder: Path) -> tuple[list[Took], list[str]]:
+    """`whet prepare --processes 1` at each size, and what is wrong with how it grows."""
+    done, wrong = list[Took](), list[str]()
+    print(f"{'rows':>11} {'rows/s':>8} {'wall s':>8} {'CPU s':>8} {'us/row':>7} {'peak MiB':>9}  kept")
+    for rows in sizes:
+        file = make(folder / f"{rows}.jsonl", rows)
+        took = run("whet_prepare", file, rows, sys.executable)
+        file.unlink()
+        if isinstance(took, str):
+            wrong.append(took)
+            continue
+        rate, peak = rows / took.wall_seconds, took.peak_bytes / 2**20
+        seconds = f"{took.wall_seconds:8.1f} {took.processor_seconds:8.1f} {took.microseconds:7.0f}"
+        print(f"{rows:11,} {rate:8,.0f} {seconds} {peak:9,.0f}  {took.found['kept']:,}", flush=True)
+        if done and took.peak_bytes > GROWTH * done[-1].peak_bytes:
+            before = done[-1]
+            wrong.append(f"{rows:,} rows take {peak:,.0f} MiB, and {before.rows:,} took {before.peak_bytes / 2**20:,.0f}")
+        done.append(took)
+    return done, wrong
+
+
+def turns(jobs: dict[str, str], files: dict[str, Path], rows: int) -> dict[str, list[Took]]:
+    """Each job three times, in turns (A B C A B C ...)."""
+    done: dict[str, list[Took]] = {}
+    left_out = set[str]()
+    for _ in range(TIMES):
+        for job, python in jobs.items():
+            if job in left_out:
+                continue
+            took = run(job.partition(":")[0], files.get(job, files[""]), rows, python)
+            if isinstance(took, str):
+                print(took)
+                left_out.add(job)
+            else:
+                done.setdefault(job, []).append(took)
+    return done
+
+
+def against_peers(rows: int, slice_rows: int, peers: str | None, folder: Path) -> tuple[list[Took], list[str]]:
+    """whet beside its peers, and which of them is not slow enough."""
+    plain, accented = make(folder / "plain.jsonl", rows), make(folder / "accented.jsonl", rows, is_accented=True)
+    here = sys.executable
+    ours = {"whet_prepare": here, "whet_prepare:accented": here, "whet_prepare_2": here, "whet_in_memory": here, OURS: here}
+    theirs = {} if peers is None else {job: peers for job in ("datasets_map", "datasets_map:accented", *NEAR_OF_PEERS)}
+    if not theirs:
+        print("datasets, datasketch and datatrove are left out: name a Python that has them with --peers.")
+    named = {"": plain, "whet_prepare:accented": accented, "datasets_map:accented": accented}
+    done, wrong = turns({**ours, **theirs}, named, rows), list[str]()
+    cut = make(folder / "slice.jsonl", slice_rows)
+    true = run("exact_near", cut, slice_rows, here)
+    medians = {job: median(took.microseconds for took in each) for job, each in done.items()}
+    print(f"\n{rows:,} rows, median of {TIMES}\n{'job':26} {'us/row':>7} {'peak MiB':>9} {'whet is':>9}   recall  precision ({slice_rows:,} rows)")
+    for job, each in done.items():
+        whet = OURS if job in NEAR_OF_PEERS else job.replace("datasets_map", "whet_prepare")
+        times = medians[job] / medians[whet]
+        line = f"{job:26} {medians[job]:7.0f} {max(took.peak_bytes for took in each) / 2**20:9,.0f}"
+        line += f" {times:8.1f}x" if job in theirs else " " * 10
+        if job.endswith("_near") and not isinstance(true, str):
+            cut_found = run(job, cut, slice_rows, theirs.get(job, here))
+            if not isinstance(cut_found, str):
+                line += "   {:.4f}  {:.4f}".format(*recall(cut_found.found["pairs"], true.found["pairs"]))
+        print(line, flush=True)
+        if job in theirs and times < FLOOR:
+            wrong.append(f"{job} takes {times:.1f} times as long as {whet}, and should take {FLOOR}")
+    return [took for each in done.values() for took in each], wrong
+
+
+def main() -> int:
+    """Measures, prints, and says what is wrong."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 100_000, 1_000_000], metavar="N")
+    parser.add_argument("--against", type=int, default=100_000, metavar="N", help="rows at which peers are measured")
+    parser.add_argument("--peers", metavar="PYTHON", help="a Python that has datasets, datasketch and datatrove")
+    parser.add_argument("--quick", action="store_true", help="10^4 rows, and a slice of 2,000")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures here")
+    parser.add_argument("--folder", type=Path, metavar="FOLDER", help="where rows are made (default: the system's own)")
+    args = parser.parse_args()
+    sizes, rows, slice_rows = ([10_000], 10_000, 2_000) if args.quick else (args.rows, args.against, min(args.against, 20_000))
+    with tempfile.TemporaryDirectory(dir=args.folder) as name:
+        grown, wrong = grows(sizes, Path(name))
+        compared, slow = against_peers(rows, slice_rows, args.peers, Path(name)) if rows else ([], [])
+    if args.json:
+        kept = [{**asdict(took), "found": {k: v for k, v in took.found.items() if k != "pairs"}} for took in [*grown, *compared]]
+        args.json.write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
+    for sentence in (*wrong, *slow):
+        print(sentence)
+    return int(bool(wrong or slow))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
