@@ -19,7 +19,7 @@ from whet.errors import DataError
 PROMISED = (
     "oig flan-2021 flan-collection p3 natural-instructions super-ni unnatural lima self-instruct evol-instruct "
     "evol-instruct-v2 evol-instruct-h2o evol-instruct-code instruction-wild instruction-wild-v2 alpaca alpaca-cleaned guanaco "
-    "oasst-guanaco vicuna oasst1 oasst2"
+    "oasst-guanaco vicuna dolly oasst1 oasst2"
 ).split()
 
 
@@ -37,7 +37,7 @@ def test_facts_hold_together(corpus: Corpus) -> None:
     assert "NC" not in (corpus.licence or "") or corpus.commercial == "no"
     assert corpus.licence != "non-commercial" or corpus.commercial == "no"
     assert 2020 < corpus.year < 2027 and (corpus.rows is None or corpus.rows > 1000)
-    assert corpus.unit and corpus.maker and corpus.files and corpus.tasks and corpus.languages
+    assert corpus.known_from and corpus.unit and corpus.maker and corpus.files and corpus.tasks and corpus.languages
     assert all(name.count("/") == 1 for name in corpus.hub)
 
 

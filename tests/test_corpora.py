@@ -7,6 +7,7 @@ import json
 import random
 import tracemalloc
 import zipfile
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ import zstandard
 
 from whet.cli import main
 from whet.data.corpora.format import Format, Item, Options, Record, each, has, share, text
-from whet.data.corpora.reading import Reading, Report, read_corpus, survey
+from whet.data.corpora.reading import Reading, read_corpus, survey
 from whet.data.corpora.registry import FORMATS, find_format, recognise
+from whet.data.corpora.report import Report
 from whet.data.corpora.streams import Stream, open_streams
 from whet.data.corpora.turns import to_item
 from whet.errors import DataError, Problem
@@ -156,7 +158,7 @@ def test_a_broken_line_is_counted_with_its_number_and_reason_in_the_order_of_the
         2: ("bad_row", "no valid JSON (Invalid \\escape at column 25)"),
         5: ("bad_row", "byte 0 of the line, 0xff, is not UTF-8"),
         7: ("bad_row", "no valid JSON (Expecting ',' delimiter at column 3)"),
-        8: ("bad_field", "a str, where an object with named fields was expected"),
+        8: ("bad_field", "a text, where an object with named fields was expected"),
         10: ("bad_field", "there is no list in the field 'messages'"),
     }
     assert (report.read, report.skipped, report.examples, report.reasons) == (9, 5, 4, Counter(bad_row=3, bad_field=2))
@@ -188,6 +190,54 @@ def test_a_file_that_was_cut_off_has_lost_an_unknown_number_of_records(tmp_path:
     assert report.reasons["cut_off"] == 1 and report.lost == 1
     assert 100 < report.examples <= 400
     assert answers(items) == [f"It is {n}." for n in range(report.examples)]
+
+
+def test_what_was_unpacked_before_the_cut_is_read_to_its_last_record(tmp_path: Path) -> None:
+    many, random_ = rows(400), random.Random(3)
+    for row in many:
+        row["noise"] = random_.randbytes(400).hex()
+    for name, whole in (("a.jsonl.gz", jsonl(many)), ("a.json.gz", json.dumps(many))):
+        packed = gzip.compress(whole.encode())[:-40_000]
+        (tmp_path / name).write_bytes(packed)
+        left = zlib.decompressobj(wbits=31).decompress(packed)
+        report, items = read_one(tmp_path / name)
+        assert report.examples == len(items) - 1 == left.count(b"noise") - (not left.endswith(b'"}'))
+        assert (items[-1].drops[0].reason, items[-1].drops[0].origin.row) == ("cut_off", report.examples + 1)
+
+
+def test_a_file_that_is_lost_as_a_whole_is_not_left_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain_lines(tmp_path / "good.jsonl", rows(3))
+    (tmp_path / "notes.txt").write_text("[A remark] This is a text. [Another]")
+    assert main(["corpus", "read", str(tmp_path)]) == 0
+    (tmp_path / "task.json").write_text('{"Definition": ["Do it."], "Instances": [{"input": "a", "outp')
+    assert main(["corpus", "read", str(tmp_path), "--max-lost", "1"]) == 1
+    assert "task.json: lost; no record of it can be read" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_gzip_of_several_members_with_zeros_behind_them_is_read_whole(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(jsonl(rows(2)).encode()) + gzip.compress(b"\n") + bytes(512))
+    (tmp_path / "none.jsonl.gz").write_bytes(gzip.compress(b""))
+    report, _ = read_one(tmp_path / "a.jsonl.gz")
+    assert (report.read, report.examples, report.reasons) == (2, 2, Counter())
+    with pytest.raises(DataError, match="it is empty"):
+        list(read_corpus(tmp_path / "none.jsonl.gz"))
+
+
+def test_a_key_that_stands_twice_hides_no_value(tmp_path: Path) -> None:
+    good, bad = '{"messages": [], "messages": []}', '{"messages": 1, "messages": 2}'
+    chat = json.dumps({"messages": turns("Hi", "Ho")})
+    for name, whole in (("a.jsonl", f"{chat}\n{good}\n{bad}\n{chat}"), ("a.json", f"[{chat},{good},{bad},{chat}]")):
+        (tmp_path / name).write_text(whole)
+        report, _ = read_one(tmp_path / name)
+        assert (report.examples, report.reasons) == (2, Counter(unanswered=1, bad_row=1)), name
+        assert "the key 'messages' stands twice, with two values" in report.drops[1].detail
+
+
+def test_a_nul_byte_costs_its_record_alone(tmp_path: Path) -> None:
+    lines = jsonl(rows(3)).encode().splitlines()
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join([lines[0], lines[1].replace(b"It", b"I\0t"), lines[2]]))
+    report, _ = read_one(tmp_path / "a.jsonl")
+    assert (report.examples, report.reasons) == (2, Counter(bad_row=1))
 
 
 def test_a_damaged_archive_is_said(tmp_path: Path) -> None:
@@ -259,13 +309,15 @@ CHATS = jsonl(rows(2)).encode()
     [
         (b'{"quest": 1, "text": 2, "role": 3}\n', {}, "it holds records with quest, text, role. The nearest are "),
         (b"A line.\n", {}, "it holds lines of text, the first being 'A line.'. The nearest are oig-text (User:, Joi:)"),
-        (b"[1, 2]", {}, "it holds records of the type int. Read it as a table"),
+        (b"[1, 2]", {}, "it holds records each of which is a number. Read it as a table"),
         (b"", {}, "it is empty"),
         (b"[nope]", {}, "no record of it can be read (row 1: no valid JSON (Expecting value))"),
         (b"\xff\xfeH\0i\0", {}, "this is UTF-16 text"),
         (CHATS, {"format": "mesages"}, "there is no such corpus format. Did you mean messages or "),
         (CHATS, {"format": "oig-text"}, "it holds JSON or Parquet records, and the format oig-text is made of lines"),
-        (CHATS, {"options": Options(languages=("de",))}, "it has no choice of languages"),
+        (b"[]", {}, "it holds no record"),
+        (b"\xef\xbb\xbf\n", {}, "it is empty"),
+        (b"PK\x05\x06" + bytes(18), {}, "it is empty"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_read_as_asked_is_said_with_what_was_seen(
@@ -275,6 +327,22 @@ def test_a_file_that_cannot_be_read_as_asked_is_said_with_what_was_seen(
     with pytest.raises(DataError) as error:
         list(read_corpus(tmp_path / "it.jsonl", **asked))
     assert said in str(error.value)
+
+
+def test_an_option_that_no_file_heeds_is_refused_and_one_that_some_heed_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain_lines(tmp_path / "chat.jsonl", rows(2))
+    node = {"message_id": "1", "text": "Q", "role": "prompter", "lang": "en"}
+    plain_lines(tmp_path / "tree.jsonl", [{"prompt": {**node, "replies": [{**node, "text": "A", "role": "assistant"}]}}])
+    asked = ["--language", "en", "-o"]
+    assert main(["corpus", "read", str(tmp_path / "chat.jsonl"), *asked, str(tmp_path / "out" / "a.jsonl")]) == 2
+    assert "format messages: it has no choice of languages" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "a.jsonl").exists()
+    both = [str(tmp_path / name) for name in ("chat.jsonl", "tree.jsonl")]
+    assert main(["corpus", "mix", *both, *asked, str(tmp_path / "out" / "b.jsonl")]) == 0
+    assert main(["corpus", "read", *both, "--language", "en"]) == 0
+    assert "messages has no choice of languages: all of it is read." in capsys.readouterr().out
 
 
 def test_a_forced_format_is_not_questioned(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ import pytest
 from whet import stages
 from whet.data.corpora.choices import choices_of, is_choice
 from whet.data.corpora.format import Item
-from whet.data.corpora.reading import Reading, Report, read_corpus
+from whet.data.corpora.reading import Reading, read_corpus
+from whet.data.corpora.report import Report
 from whet.errors import DataError, Problem
 from whet.example import Example
 from whet.recipe import parse

@@ -16,7 +16,8 @@ from whet.cli import main
 from whet.data.corpora.card import Facts, render
 from whet.data.corpora.format import Item
 from whet.data.corpora.forms import FORMS, Form
-from whet.data.corpora.reading import Reading, Report, read_corpus, survey
+from whet.data.corpora.reading import Reading, read_corpus, survey
+from whet.data.corpora.report import Report
 from whet.data.corpora.rows import read_rows_of
 from whet.data.corpora.write import SUFFIXES, open_writer
 from whet.data.provenance import Tally, terms_of

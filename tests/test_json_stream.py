@@ -33,10 +33,10 @@ def test_values_through_a_window_of_any_size_are_those_that_json_reads(monkeypat
     for number in range(60):
         values = [random_value(random_) for _ in range(random_.randrange(5))]
         written = json.dumps(values, ensure_ascii=number % 2 == 0, indent=number % 3 or None)
-        assert list(read_values(io.BytesIO(f" {written}\n".encode()))) == values
+        assert list(read_values(io.BytesIO(f" {written}\n".encode()).read)) == values
         apart = "\n".join(json.dumps(value) for value in values)
         if values and not isinstance(values[0], list):
-            assert list(read_values(io.BytesIO(apart.encode()))) == values
+            assert list(read_values(io.BytesIO(apart.encode()).read)) == values
 
 
 @pytest.mark.parametrize("chunk", [1, 5, 1000])
@@ -45,14 +45,14 @@ def test_values_through_a_window_of_any_size_are_those_that_json_reads(monkeypat
 )
 def test_one_bad_item_costs_no_other(monkeypatch: pytest.MonkeyPatch, chunk: int, broken: str) -> None:
     monkeypatch.setattr(json_stream, "CHUNK_BYTES", chunk)
-    read = list(read_values(io.BytesIO(f'[{{"x": 1}}, {broken}, {{"x": 2}}]'.encode())))
+    read = list(read_values(io.BytesIO(f'[{{"x": 1}}, {broken}, {{"x": 2}}]'.encode()).read))
     assert [value for value in read if not isinstance(value, BadJson)] == [{"x": 1}, {"x": 2}]
     (bad,) = [value for value in read if isinstance(value, BadJson)]
     assert bad.why.startswith("no valid JSON (") and not bad.is_end
 
 
 def test_deep_nesting_is_no_crash() -> None:
-    bad, good = read_values(io.BytesIO(b"[" + b"[" * 200_000 + b"]" * 200_000 + b", 2]"))
+    bad, good = read_values(io.BytesIO(b"[" + b"[" * 200_000 + b"]" * 200_000 + b", 2]").read)
     assert isinstance(bad, BadJson) and bad.why == "JSON nested too deeply" and good == 2
 
 
@@ -84,7 +84,7 @@ def test_memory_does_not_grow_with_the_number_of_records() -> None:
     def peak_bytes(count: int) -> int:
         file = io.BufferedReader(_Endless(count, b",\n"))
         tracemalloc.start()
-        assert sum(1 for _ in read_values(file)) == count
+        assert sum(1 for _ in read_values(file.read)) == count
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return peak

@@ -19,7 +19,9 @@ from whet.run import command_line
 from whet.views import corpora as views
 
 if TYPE_CHECKING:
-    from whet.data.corpora.reading import Source, Survey
+    from whet.data.corpora.format import Options
+    from whet.data.corpora.reading import Source
+    from whet.data.corpora.report import Survey
 
 
 def list(args: Namespace) -> int:
@@ -48,9 +50,11 @@ def read(args: Namespace) -> int:
         if not args.output:
             readings = chain.from_iterable(source.read() for source in sources)
             done = survey(readings, lambda item: None, progress)
+            done.require_heeded(_options(args))
         else:
             with exporting.open_export(args.output, args.form) as export:
                 done, parts = exporting.read_out(sources, export, progress)
+                done.require_heeded(_options(args))
             export.write_card("Read, and written in one form; nothing was drawn.", command_line(), parts, done.reports)
     found = done.to_json()
     drawn = [views.reading_table(found["files"], found["left_aside"])]
@@ -72,6 +76,7 @@ def mix(args: Namespace) -> int:
     mixing = Mixing(args.cap, args.temperature, parse_shares(args.shares), args.rows, args.seed)
     with showing() as progress, exporting.open_export(args.output, args.form) as export:
         done, parts = blend.mix(_sources(args), mixing, export, args.use, progress)
+        done.require_heeded(_options(args))
     export.write_card(f"Mixed {mixing.describe()}.", command_line(), parts, done.reports)
     records = [part.to_json() for part in parts]
     found = {"sources": records, "seed": mixing.seed, "written": export.to_json(), "reasons": done.to_json()["reasons"]}
@@ -79,24 +84,31 @@ def mix(args: Namespace) -> int:
     return _say_lost(done, args.max_lost)
 
 
+def _options(args: Namespace) -> Options:
+    """What was asked of formats that offer a choice."""
+    from whet.data.corpora.format import Options
+
+    return Options(paths=args.paths, languages=tuple(args.languages), unreviewed=args.unreviewed)
+
+
 def _sources(args: Namespace) -> builtins.list[Source]:
     """The sources that were named, each with the way to read it."""
-    from whet.data.corpora.format import Options
     from whet.data.corpora.reading import Source, read_corpus
     from whet.data.corpora.sources import parse_sources
     from whet.data.provenance import Stated
 
-    options = Options(paths=args.paths, languages=tuple(args.languages), unreviewed=args.unreviewed)
-    asked = {"format": args.format, "options": options, "stated": Stated(args.licence, args.maker), "split": args.split}
+    asked = {"format": args.format, "options": _options(args), "stated": Stated(args.licence, args.maker), "split": args.split}
     return [Source(named.name, partial(read_corpus, named, **asked)) for named in parse_sources(args.sources)]
 
 
 def _say_lost(done: Survey, most: float) -> int:
-    """The exit code: 1 where a file lost more than this share of its records, which is said."""
+    """The exit code: 1 where a file lost more than this share of its records, or as a whole, which is said."""
+    for problem in done.damaged:
+        console(sys.stderr).print(f"{problem.where}: lost; {problem.what}", markup=False)
     for report in (lossy := done.lossy(most)):
         lost = f"{report.lost:.1%} of its records gave no example, and --max-lost is {most:.1%}"
         console(sys.stderr).print(f"{report.file}: {lost}", markup=False)
-    return 1 if lossy else 0
+    return 1 if lossy or done.damaged else 0
 
 
 def _tell(args: Namespace, data: Mapping[str, Any], drawn: Any) -> int:

@@ -206,14 +206,22 @@ def _as_text(value: Any) -> str | None:
 
 def _loads(text: str) -> Any:
     """The JSON value in a text; a key that stands twice in an object is an error, because one of its values would be lost."""
-    return json.loads(text, parse_float=_Decimal, object_pairs_hook=_object)
+    return json.loads(text, parse_float=_Decimal, object_pairs_hook=only_once)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def only_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of some keys and values.
+
+    Raises:
+        ValueError: a key stands twice, with two values: one of them would be lost.
+
+    Example:
+        >>> only_once([("a", 1), ("a", 1)])
+        {'a': 1}
+    """
     record = dict(pairs)
-    if len(record) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} stands twice")
+    if len(record) < len(pairs) and (twice := [key for key, value in pairs if record[key] != value]):
+        raise ValueError(f"the key {twice[0]!r} stands twice, with two values")
     return record
 
 

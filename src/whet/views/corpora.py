@@ -15,7 +15,7 @@ Record = Mapping[str, Any]
 UNSTATED = "unstated"
 # Whether models that compete with those that wrote a corpus may be trained on it.
 _RIVALS = {"yes": "no", "no": "yes", "in part": "in part"}
-_NAMES = {"made_by": "made by", "commercial": "commercial use", "hub": "Hub"}
+_NAMES = {"made_by": "made by", "commercial": "commercial use", "hub": "Hub", "known_from": "known from"}
 _SHOWN_DROPS = 5
 _SHOWN_ASIDE = 8
 
@@ -47,7 +47,7 @@ def corpus_facts(corpus: Record) -> Group:
     facts = {"size": f"{corpus['rows']:,} {corpus['unit']}" if corpus["rows"] else f"{UNSTATED}: {corpus['unit']}"}
     facts |= {key: corpus[key] for key in ("maker", "made_by", "models", "year", "paper")}
     facts |= {"licence": licence, "commercial": corpus["commercial"], "rivals": rivals}
-    facts |= {key: corpus[key] for key in ("tasks", "languages", "hub", "files", "formats", "notes")}
+    facts |= {key: corpus[key] for key in ("tasks", "languages", "hub", "files", "formats", "notes", "known_from")}
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from whet.data.corpora.format import Format, Item, Record, Unusable, as_object, each, has, share, text
+from whet.data.corpora.format import MERGED, NO_INPUT_MARK, Format, Item, Record, Unusable, as_object, each, has, share, text
 from whet.data.corpora.forms import is_ours, restoring
 from whet.data.corpora.task_rows import Asked, to_example
 from whet.data.examples import EMPTY_TARGET
 
-NO_INPUT_MARK = "no_input_mark"
-MERGED = "merged"
 # What forks of it write where there is no input; read as text, the model would learn to read it.
 _NO_INPUT = frozenset({"noinput", "n/a", "noinputneeded", "noinputrequired", "noinputnecessary", "noinputprovided"})
 _NO_OUTPUT = frozenset({"<nooutput>", "<noinput>"})

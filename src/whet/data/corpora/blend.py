@@ -15,7 +15,8 @@ from typing import Any
 from whet.data.corpora.card import Part
 from whet.data.corpora.export import Export, qualified
 from whet.data.corpora.format import Item
-from whet.data.corpora.reading import Reading, Source, Survey, survey
+from whet.data.corpora.reading import Reading, Source, survey
+from whet.data.corpora.report import Survey
 from whet.data.corpora.shares import Mixing, rows_of_each
 from whet.data.provenance import Tally, Use, terms_of
 from whet.errors import DataError, Problem

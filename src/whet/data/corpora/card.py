@@ -8,7 +8,7 @@ from typing import Any
 
 import whet
 from whet.data.corpora.forms import Form
-from whet.data.corpora.reading import Report
+from whet.data.corpora.report import Report
 from whet.data.licences import UNSTATED
 from whet.data.provenance import MixTerms
 

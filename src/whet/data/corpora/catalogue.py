@@ -17,10 +17,10 @@ class Corpus:
     """One public corpus, as its makers describe it. What they do not state is None or empty.
 
     `rows` counts what `unit` says. `made_by`: rules, templates, LLM, people. `licence` is its SPDX name where it has one, and
-    `terms` what is said beyond it. `commercial`: whether its licence allows
-    commercial use; `mixed` where each part has its own. `models`: the LLMs that wrote in it. `forbids_competing`: whether the
-    terms of one of these forbid training models that compete with it. `hub`: data sets on the Hugging Face Hub. `formats`:
-    what it is stored in, by the names of `registry.FORMATS`.
+    `terms` what is said beyond it. `commercial`: whether its licence allows commercial use; `mixed` where each part has its
+    own. `models`: the LLMs that wrote in it. `forbids_competing`: whether the terms of one of these forbid training models
+    that compete with it. `hub`: data sets on the Hugging Face Hub. `formats`: what it is stored in, by the names of
+    `registry.FORMATS`. `known_from`: what was read to know this, and what was not.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Corpus:
     tasks: tuple[str, ...]
     languages: tuple[str, ...]
     formats: tuple[str, ...]
+    known_from: str
     rows: int | None = None
     licence: str | None = None
     terms: str = ""

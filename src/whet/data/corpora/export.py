@@ -13,7 +13,8 @@ from whet.data.audit.language import language_of
 from whet.data.corpora.card import Facts, Part, render
 from whet.data.corpora.format import Item
 from whet.data.corpora.forms import Form
-from whet.data.corpora.reading import Report, Source, Survey, survey
+from whet.data.corpora.reading import Source, survey
+from whet.data.corpora.report import Report, Survey
 from whet.data.corpora.sources import CARD
 from whet.data.corpora.write import SUFFIXES, Write, open_writer, refuse_existing
 from whet.data.provenance import Tally, terms_of

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from whet.data.corpora.choices import choices_of, is_choice
-from whet.data.corpora.format import BAD_FIELD, Format, Item, Record, Unusable, as_object, each, has, share, text
+from whet.data.corpora.format import BAD_FIELD, NOT_OFFERED, Format, Item, Record, Unusable, as_object, each, has, share, text
 from whet.data.corpora.task_rows import Asked, to_example
 from whet.example import Drop
 
-NOT_OFFERED = "not_offered"
 _COLUMNS = 3
 # Parts of the collection in which an answer is one of the options, where options are shown.
 _CHOOSING = frozenset({"Flan2021", "P3"})

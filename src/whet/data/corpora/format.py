@@ -22,7 +22,14 @@ BAD_FIELD = "bad_field"
 FILTERED = "filtered"  # left out because that was asked for
 WRONG_CHOICE = "wrong_choice"  # left out because the corpus itself says that the answer is wrong
 NOT_LOST = frozenset({FILTERED, WRONG_CHOICE})
+# Why something was mended: the row is still there.
+NO_INPUT_MARK, MERGED, DRAWN_HTML, NOT_OFFERED = "no_input_mark", "merged", "html", "not_offered"
+REPAIRS = frozenset({NO_INPUT_MARK, MERGED, DRAWN_HTML, NOT_OFFERED})
 SHOWN_CHARS = 200
+_KINDS = {
+    "NoneType": "null", "str": "a text", "bool": "true or false", "int": "a number", "float": "a number", "list": "a list",
+    "dict": "an object",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,16 @@ class Item:
     examples: tuple[Example, ...] = ()
     drops: tuple[Drop, ...] = ()
 
+    @property
+    def rows(self) -> int:
+        """How many rows it held: its Examples, and what was lost of it."""
+        return len(self.examples) + sum(drop.reason not in REPAIRS for drop in self.drops)
+
+    @property
+    def is_repaired(self) -> bool:
+        """Whether something of it was mended or lost, and not all: what was left out on purpose does not count."""
+        return bool(self.examples) and any(drop.reason not in NOT_LOST for drop in self.drops)
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -74,6 +91,11 @@ class Options:
 
 Reader = Callable[[Iterator[Record], Options], Iterator[Item]]
 DEFAULT_OPTIONS = Options()
+
+
+def asked_for(options: Options) -> list[str]:
+    """The names of the options that are not as they are by default."""
+    return [name for name in Options.__slots__ if getattr(options, name) != getattr(DEFAULT_OPTIONS, name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +161,7 @@ def has(*names: str, without: Sequence[str] = ()) -> Callable[[Any], bool]:
 
 
 def text(record: Mapping[str, Any], name: str, default: str | None = None) -> str:
-    """The text in a field: numbers as JSON writes them, `null` as the empty text.
+    """The text in a field: numbers as JSON writes them, `null` (and NaN, its name in tables) as the empty text.
 
     Args:
         record: the object.
@@ -160,11 +182,10 @@ def text(record: Mapping[str, Any], name: str, default: str | None = None) -> st
     value = record[name]
     if isinstance(value, str):
         return value
-    if value is None:
+    if value is None or value != value:
         return ""
     if isinstance(value, (dict, list)):
-        kind = "an object" if isinstance(value, dict) else "a list"
-        raise Unusable(BAD_FIELD, f"the field {name!r} holds {kind}, where text was expected")
+        raise Unusable(BAD_FIELD, f"the field {name!r} holds {kind_of(value)}, where text was expected")
     return json.dumps(value)
 
 
@@ -175,8 +196,19 @@ def as_object(value: Any) -> dict[str, Any]:
         Unusable: it is something else.
     """
     if not isinstance(value, dict):
-        raise Unusable(BAD_FIELD, f"a {type(value).__name__}, where an object with named fields was expected")
+        raise Unusable(BAD_FIELD, f"{kind_of(value)}, where an object with named fields was expected")
     return value
+
+
+def kind_of(value: Any) -> str:
+    """What a JSON value is, in words.
+
+    Example:
+        >>> kind_of(None), kind_of([1])
+        ('null', 'a list')
+    """
+    name = type(value).__name__
+    return _KINDS.get(name, f"a {name}")  # Parquet has more kinds, such as dates
 
 
 def shown(value: Any) -> str:

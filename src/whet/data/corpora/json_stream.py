@@ -10,8 +10,10 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from whet.data.records import only_once
 
 CHUNK_BYTES = 2**18
 MAX_VALUE_CHARS = 2**28
@@ -29,17 +31,20 @@ class BadJson:
         self.why, self.is_end = why, is_end
 
 
-def read_values(file: BinaryIO) -> Iterator[Any]:
+def read_values(read: Callable[[int], bytes]) -> Iterator[Any]:
     """The items of a JSON list, or the JSON values that stand one after another; a BadJson for each that is none.
 
     Bytes that are not UTF-8 become half surrogates, as in `surrogateescape`.
 
+    Args:
+        read: gives the next bytes, so many at most; none at the end.
+
     Example:
         >>> import io
-        >>> [v.why if isinstance(v, BadJson) else v for v in read_values(io.BytesIO(b'[1, {"a": nope}, {"b": 2}]'))]
+        >>> [v.why if isinstance(v, BadJson) else v for v in read_values(io.BytesIO(b'[1, {"a": nope}, {"b": 2}]').read)]
         [1, 'no valid JSON (Expecting value)', {'b': 2}]
     """
-    window = _Window(file)
+    window = _Window(read)
     is_list = window.peek() == "["
     window.at += is_list
     while (char := window.peek()) and not (is_list and char == "]"):
@@ -66,11 +71,11 @@ def read_values(file: BinaryIO) -> Iterator[Any]:
 class _Window:
     """The part of a stream's text that is in memory; everything before `at` is done with."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, read: Callable[[int], bytes]) -> None:
         self.text, self.at, self.is_last = "", 0, False
-        self._file = file
+        self._read = read
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
-        self._json = json.JSONDecoder()
+        self._json = json.JSONDecoder(object_pairs_hook=only_once)
 
     def peek(self) -> str:
         """The next character that is no space, with `at` on it; empty at the end of the stream."""
@@ -124,6 +129,6 @@ class _Window:
             size *= 2
 
     def _grow(self, size: int) -> None:
-        chunk = self._file.read(size)
+        chunk = self._read(size)
         self.is_last = not chunk
         self.text, self.at = self.text[self.at :] + self._decoder.decode(chunk, self.is_last), 0

@@ -1,21 +1,21 @@
-"""Corpus files to Examples as a stream, and what became of every record."""
+"""Corpus files to Examples as a stream."""
 
 from __future__ import annotations
 
 import difflib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from whet.data.corpora.catalogue import corpora
-from whet.data.corpora.format import DEFAULT_OPTIONS, NOT_LOST, Format, Item, Options, Record, shown
+from whet.data.corpora.format import DEFAULT_OPTIONS, Format, Item, Options, Record, asked_for
 from whet.data.corpora.hub import how_to_download, open_hub
 from whet.data.corpora.registry import SNIFFED_RECORDS, find_format, no_format, recognise
+from whet.data.corpora.report import Report, Survey
 from whet.data.corpora.sources import Named, parse_source, split_files, state
-from whet.data.corpora.streams import CUT_OFF, Stream, open_streams
+from whet.data.corpora.streams import CUT_OFF, Damaged, Stream, open_streams
 from whet.data.examples import EMPTY_INPUT, EMPTY_TARGET, has_content
 from whet.data.provenance import Stated
 from whet.data.read import HUB_ID
@@ -24,64 +24,9 @@ from whet.errors import DataError, Problem
 from whet.example import Drop, Example
 from whet.progress import Progress
 
-KEPT_DROPS = 1000
 RECORDS_A_TICK = 1000
-NOTED_EXAMPLES = 20
+NAMES_OF_RECORDS = (".json", ".jsonl", ".ndjson", ".parquet", ".gz", ".zst")
 NOTHING_STATED = Stated()
-
-
-@dataclass
-class Report:
-    """What became of the records of one file, filled as they are read: `read == good + repaired + skipped`.
-
-    `reasons` counts Drops by reason, `drops` keeps the first of them. A cut-off file has lost an unknown number of records.
-    """
-
-    file: str
-    format: str
-    read: int = 0
-    repaired: int = 0
-    skipped: int = 0
-    filtered: int = 0  # of those that were skipped
-    examples: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    drops: list[Drop] = field(default_factory=list)
-    targets: set[str] = field(default_factory=set)  # two of them at most: whether there is more than one
-
-    def add(self, item: Item) -> None:
-        """Counts one Item."""
-        if not item.examples and not item.drops:
-            raise AssertionError(f"{item.origin}: the reader of {self.format} dropped a record without a reason")
-        self.read += 1
-        self.skipped += not item.examples
-        self.filtered += not item.examples and all(drop.reason in NOT_LOST for drop in item.drops)
-        self.repaired += bool(item.examples and item.drops)
-        self.examples += len(item.examples)
-        self.reasons.update(drop.reason for drop in item.drops)
-        self.drops += item.drops[: max(0, KEPT_DROPS - len(self.drops))]
-        if len(self.targets) < 2:
-            self.targets.update(example.target for example in item.examples[:2])
-
-    @property
-    def notes(self) -> list[str]:
-        """What else a person should know: a file in which nothing, or only one thing, can be learned."""
-        if self.read and self.reasons[EMPTY_TARGET] == self.read:
-            return ["No record of it has an answer: something went wrong when it was made."]
-        if self.examples >= NOTED_EXAMPLES and len(self.targets) == 1:
-            answer = shown(*self.targets)
-            return [f"All its {self.examples:,} examples have the same answer, {answer!r}: it teaches nothing else."]
-        return []
-
-    @property
-    def lost(self) -> float:
-        """The share of the records that gave no Example and should have; 1 where the file was cut off."""
-        return 1.0 if self.reasons[CUT_OFF] else (self.skipped - self.filtered) / self.read if self.read else 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        """The report as plain JSON values."""
-        counts = {name: getattr(self, name) for name in ("format", "read", "repaired", "skipped", "examples")}
-        return {"file": self.file, **counts, "reasons": dict(self.reasons), "notes": self.notes,
-                "drops": [drop.to_json() for drop in self.drops]}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,30 +44,6 @@ class Source:
 
     name: str
     read: Callable[[], Iterable[Reading | Problem]]
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What became of all the files that were read, and which files are no corpus."""
-
-    reports: tuple[Report, ...]
-    left_aside: tuple[Problem, ...]
-
-    def lossy(self, max_lost: float) -> list[Report]:
-        """The reports of files that lost more than this share of their records."""
-        return [report for report in self.reports if report.lost > max_lost]
-
-    def to_json(self) -> dict[str, Any]:
-        """The survey as plain JSON values: the sums, and each file. `format` is None where files are in different ones."""
-        formats = {report.format for report in self.reports}
-        sums = {name: sum(getattr(r, name) for r in self.reports) for name in ("read", "repaired", "skipped", "examples")}
-        return {
-            "format": formats.pop() if len(formats) == 1 else None,
-            **sums,
-            "reasons": dict(sum((report.reasons for report in self.reports), Counter())),
-            "files": [report.to_json() for report in self.reports],
-            "left_aside": [{"file": problem.where, "why": problem.what} for problem in self.left_aside],
-        }
 
 
 def survey(readings: Iterable[Reading | Problem], take: Callable[[Item], None], progress: Progress) -> Survey:
@@ -157,12 +78,12 @@ def read_corpus(
         source: a file, a zip, a folder; a name in the catalogue or the id of a data set on the Hub; `alpaca=FILE` for a copy
             of a corpus that the catalogue knows, whose licence and maker its rows then have.
         format: the name of the format; left out: recognised by the first records of each file.
-        options: of formats that offer a choice.
+        options: of formats that offer a choice; the report of a file in another format says that it has none.
         stated: licence and maker of rows that do not state their own.
         split: of a data set on the Hub (left out: train), or of the tasks of Super-NaturalInstructions (left out: all).
 
     Raises:
-        DataError: the source, the format or an option does not exist; or no file of the source is a corpus.
+        DataError: the source or the format does not exist; or no file of the source is a corpus.
 
     Example:
         >>> import tempfile
@@ -223,8 +144,13 @@ def _open(stream: Stream, asked: _Asked) -> Reading | Problem:
     head = list(islice(stream.records, SNIFFED_RECORDS))
     values = [record.value for record in head if isinstance(record, Record)]
     if not values:
-        why = "; ".join(f"row {drop.origin.row}: {drop.detail}" for drop in head[:3] if isinstance(drop, Drop))
-        return Problem(stream.name, f"no record of it can be read ({why})", "Check that it is the right file, and whole")
+        drops = [drop for drop in head if isinstance(drop, Drop)]
+        if not drops:
+            return Problem(stream.name, "it holds no record", "Nothing is to be read; check that it is the right file")
+        why = "; ".join(f"row {drop.origin.row}: {drop.detail}" for drop in drops[:3])
+        is_lost = any(drop.reason == CUT_OFF for drop in drops) and stream.name.endswith(NAMES_OF_RECORDS)
+        kind = Damaged if is_lost else Problem  # a text that begins with a bracket is no list that was cut off
+        return kind(stream.name, f"no record of it can be read ({why})", "Check that it is the right file, and whole")
     format_ = asked.format or recognise(values, stream.is_text)
     if format_ is None:
         return no_format(stream.name, values, stream.is_text)
@@ -233,19 +159,9 @@ def _open(stream: Stream, asked: _Asked) -> Reading | Problem:
         seen, wanted = kinds if stream.is_text else kinds[::-1]
         what = f"it holds {seen}, and the format {format_.name} is made of {wanted}"
         return Problem(stream.name, what, "Name another format")
-    if problem := _refused_option(format_, asked.options):
-        raise DataError(problem)
-    report = Report(stream.name, format_.name)
+    unheeded = tuple(name for name in asked_for(asked.options) if name not in format_.takes)
+    report = Report(stream.name, format_.name, unheeded=unheeded)
     return Reading(format_, report, _items(chain(head, stream.records), format_, asked, report))
-
-
-def _refused_option(format_: Format, options: Options) -> Problem | None:
-    """The Problem of an option that this format does not heed."""
-    names = [name for name in Options.__slots__ if getattr(options, name) != getattr(DEFAULT_OPTIONS, name)]
-    unheeded = [name for name in names if name not in format_.takes]
-    if not unheeded:
-        return None
-    return Problem(f"format {format_.name}", f"it has no choice of {' and '.join(unheeded)}", "Leave the option out")
 
 
 def _items(records: Iterator[Record | Drop], format_: Format, asked: _Asked, report: Report) -> Iterator[Item]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from whet.data.corpora import (
     alpaca,
+    dolly,
     flan,
     guanaco,
     instructions,
@@ -20,7 +21,7 @@ from whet.data.corpora import (
     self_instruct,
     sharegpt,
 )
-from whet.data.corpora.format import Format
+from whet.data.corpora.format import Format, kind_of
 from whet.errors import DataError, Problem
 
 # The more particular before the more general: of two formats that fit equally well, the first is taken.
@@ -29,7 +30,7 @@ FORMATS: tuple[Format, ...] = (
     marked.OIG, marked.OIG_PAIRS, marked.OIG_TEXT, marked.GUANACO, marked.LLAMA_GUANACO, marked.CHATML,
     natural.NATURAL_INSTRUCTIONS, natural.SUPER_NI, prompted.P3, flan.FLAN, flan.COT,
     self_instruct.UNNATURAL, self_instruct.SELF_INSTRUCT, prompted.PROMPT_COMPLETION,
-    guanaco.GUANACO_CHAT, alpaca.EVOL, alpaca.ALPACA, instructions.INSTRUCTIONS,
+    guanaco.GUANACO_CHAT, alpaca.EVOL, alpaca.ALPACA, dolly.DOLLY, instructions.INSTRUCTIONS,
 )  # fmt: skip
 SNIFFED_RECORDS = 32
 LEAST_SHARE = 0.5
@@ -64,10 +65,8 @@ def no_format(name: str, values: Sequence[Any], is_text: bool) -> Problem:
         near = of_its_kind
     else:
         keys = list(dict.fromkeys(key for value in values if isinstance(value, dict) for key in value))
-        kinds = sorted({type(value).__name__ for value in values})
-        seen = (
-            f"records with {_listed(keys)}" if keys else f"records of the type {' and '.join(kinds)}" if kinds else "no record"
-        )
+        kinds = sorted({kind_of(value) for value in values})
+        seen = f"records with {_listed(keys)}" if keys else f"records each of which is {' or '.join(kinds)}"
         shared = {format_: len({*format_.fields} & {*keys}) / len({*format_.fields, *keys, ""}) for format_ in of_its_kind}
         near = sorted((format_ for format_ in of_its_kind if shared[format_]), key=lambda format_: -shared[format_])[:3]
     nearest = "; ".join(f"{format_.name} ({', '.join(format_.fields)})" for format_ in near)

@@ -30,7 +30,7 @@ def read_rows_of(source: str, data: Data, task: Task) -> tuple[int, Sifted]:
     Raises:
         DataError: it cannot be read, or answers of a `classify` task are no labels.
     """
-    examples: list[Example] = []
+    rows, examples = 0, list[Example]()
     times: Counter[str] = Counter()
 
     def named(example: Example) -> Example:
@@ -41,12 +41,13 @@ def read_rows_of(source: str, data: Data, task: Task) -> tuple[int, Sifted]:
     drops: list[Drop] = []
     notes: list[str] = []
     for item in items_of(source, data, notes):
+        rows += item.rows
         examples += map(named, item.examples)
         drops += item.drops
     if task.kind == "classify":
         examples = [replace(e, target=data.label_names.get(e.target, e.target)) for e in examples]
         notes += check_labels(f"{source}, answers", [(e.origin.row, e.target) for e in examples], task.labels)
-    return len(examples) + len(drops), Sifted(examples, drops, notes)
+    return rows, Sifted(examples, drops, notes)
 
 
 def items_of(source: str, data: Data, notes: list[str]) -> Iterator[Item]:

@@ -6,12 +6,23 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from whet.data.corpora.format import BAD_FIELD, Format, Item, Options, Record, Unusable, as_object, attempt, share, text
+from whet.data.corpora.format import (
+    BAD_FIELD,
+    DRAWN_HTML,
+    Format,
+    Item,
+    Options,
+    Record,
+    Unusable,
+    as_object,
+    attempt,
+    share,
+    text,
+)
 from whet.data.corpora.page_text import is_drawn, to_text
 from whet.data.corpora.turns import role_of, to_item
 from whet.example import Message
 
-DRAWN_HTML = "html"
 _TURNS = ("conversations", "items", "conversation")
 _FROM, _VALUE = ("from", "role"), ("value", "content", "text")
 _PIECE = re.compile(r"(?P<chat>.+)_(?P<start>\d+)$")

@@ -7,14 +7,14 @@ memory than the record that is being read.
 from __future__ import annotations
 
 import codecs
-import gzip
 import io
 import json
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -22,19 +22,26 @@ import zstandard
 
 from whet.data.corpora.format import Record
 from whet.data.corpora.json_stream import BadJson, read_values
-from whet.data.records import json_fault
+from whet.data.records import json_fault, only_once
 from whet.data.table import BAD_ROW, bad_row
 from whet.errors import Problem
 from whet.example import Drop, Origin
 
 CUT_OFF = "cut_off"
 HEAD_BYTES = 2**16
+_JSON = (b"{", b"[")  # how a record, or a list of them, begins
+_loads = json.JSONDecoder(object_pairs_hook=only_once).decode
 MAX_LINE_BYTES = 2**28
 PARQUET_BATCH_ROWS = 1024
-ZSTD_BYTES = 2**12  # unpacked at a time: a little may unpack to a lot
+PACKED_BYTES = 2**10  # unpacked at a time: a little may unpack to a lot
 # What unpacking raises where a packed file is damaged or ends too early.
-DAMAGES = (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile, zstandard.ZstdError)
-_GZIP, _ZSTD, _ZIP, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"PAR1"
+DAMAGES = (EOFError, zlib.error, zipfile.BadZipFile, zstandard.ZstdError)
+_GZIP, _ZSTD, _ZIP, _EMPTY_ZIP, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"PK\x05\x06", b"PAR1"
+# Each begins to unpack one member of a gzip file, or one frame of a zstd file.
+_UNPACKERS: Mapping[bytes, Callable[[], Any]] = {
+    _GZIP: lambda: zlib.decompressobj(wbits=zlib.MAX_WBITS | 16),
+    _ZSTD: lambda: zstandard.ZstdDecompressor().decompressobj(),
+}
 _OTHER_MARKS = {
     codecs.BOM_UTF16_LE: "UTF-16 text", codecs.BOM_UTF16_BE: "UTF-16 text", b"BZh": "packed with bzip2",
     b"\xfd7zXZ": "packed with xz", b"7z\xbc\xaf": "a 7-Zip archive", b"%PDF": "a PDF", b"ARROW1": "an Arrow file",
@@ -48,6 +55,10 @@ class Stream:
     name: str
     is_text: bool
     records: Iterator[Record | Drop]
+
+
+class Damaged(Problem):
+    """A file that is there and cannot be unpacked, or of which no record can be read: it is lost, and not left aside."""
 
 
 def open_streams(path: Path, files: Iterable[Path | Problem] | None = None) -> Iterator[Stream | Problem]:
@@ -80,7 +91,9 @@ def _streams(name: str, path: Path) -> Iterator[Stream | Problem]:
         try:
             yield from _members(name, path)
         except (zipfile.BadZipFile, RuntimeError) as error:  # RuntimeError: it wants a password
-            yield Problem(name, f"it cannot be unpacked: {error}", "Unpack it first, or fetch it again")
+            yield Damaged(name, f"it cannot be unpacked: {error}", "Unpack it first, or fetch it again")
+    elif mark == _EMPTY_ZIP:
+        yield _empty(name)
     else:
         with io.BufferedReader(path.open("rb", buffering=0), HEAD_BYTES) as opened:
             yield _stream(name, opened)
@@ -100,28 +113,36 @@ def _stream(name: str, file: io.BufferedReader[Any]) -> Stream | Problem:
     try:
         head = file.peek(HEAD_BYTES)[:HEAD_BYTES]
     except DAMAGES as error:
-        return Problem(name, f"it cannot be unpacked: {error}", "Fetch the file again")
-    if head.startswith(_GZIP):
-        return _stream(name, io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=file)), HEAD_BYTES))
-    if head.startswith(_ZSTD):
-        return _stream(name, io.BufferedReader(_Zstd(file), HEAD_BYTES))
+        return Damaged(name, f"it cannot be unpacked: {error}", "Fetch the file again")
+    for mark, unpacker in _UNPACKERS.items():
+        if head.startswith(mark):
+            return _stream(name, io.BufferedReader(_Unpacked(file, unpacker), HEAD_BYTES))
     if head.startswith(_PARQUET):
         return Stream(name, False, _parquet(name, cast(BinaryIO, file)))
     if kind := next((what for mark, what in _OTHER_MARKS.items() if head.startswith(mark)), None):
         return Problem(name, f"this is {kind}, which is not read here", "Unpack it, or save it as JSONL (UTF-8)")
-    if b"\0" in head:
+    begins = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    if not begins:
+        return _empty(name)
+    if b"\0" in head and begins[:1] not in _JSON:  # in JSON it spoils one record
         return Problem(name, "this is no text: it holds NUL bytes", "Check that it is the right file")
-    if not head.strip():
-        return Problem(name, "it is empty", "Nothing is to be read; check that it is the right file")
-    return _text_stream(name, file, head)
+    return _text_stream(name, file, begins)
 
 
-class _Zstd(io.RawIOBase):
-    """What a zstd file unpacks to, frame after frame. The library's own reader takes one that was cut off for a whole one."""
+def _empty(name: str) -> Problem:
+    return Problem(name, "it is empty", "Nothing is to be read; check that it is the right file")
 
-    def __init__(self, file: io.BufferedReader[Any]) -> None:
+
+class _Unpacked(io.RawIOBase):
+    """What a gzip or zstd file unpacks to, piece after piece, to the last byte before it was cut off.
+
+    The libraries' own readers lose what they unpacked last before that, or take a zstd file that was cut off for whole.
+    """
+
+    def __init__(self, file: io.BufferedReader[Any], unpacker: Callable[[], Any]) -> None:
         self._file, self._packed, self._unpacked = file, b"", memoryview(b"")
-        self._frame: Any = None  # None between two frames
+        self._unpacker = unpacker
+        self._piece: Any = None  # a member or a frame; None between two of them
 
     def readable(self) -> bool:
         """It is."""
@@ -131,26 +152,47 @@ class _Zstd(io.RawIOBase):
         """How many bytes were put into the buffer; 0 at the end.
 
         Raises:
-            EOFError: the file ends inside a frame.
+            one of DAMAGES: the file ends inside a piece, or is none from here on.
         """
         while not self._unpacked:
-            self._packed = self._packed or self._file.read(ZSTD_BYTES)
+            self._packed = self._packed or self._file.read(PACKED_BYTES)
             if not self._packed:
-                if self._frame is not None:
+                if self._piece is not None:
                     raise EOFError("the file ends too early")
                 return 0
-            self._frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
-            self._unpacked = memoryview(self._frame.decompress(self._packed))
-            self._packed = self._frame.unused_data
-            if self._frame.eof:
-                self._frame = None
+            if self._piece is None:
+                self._packed = self._packed.lstrip(b"\0")  # files may be filled up with zeros behind the last piece
+                if not self._packed:
+                    continue
+                self._piece = self._unpacker()
+            self._unpacked = memoryview(self._piece.decompress(self._packed))
+            self._packed = self._piece.unused_data
+            if self._piece.eof:
+                self._piece = None
         taken, self._unpacked = self._unpacked[: len(buffer)], self._unpacked[len(buffer) :]
         buffer[: len(taken)] = taken
         return len(taken)
 
 
+def _gather(file: io.BufferedReader[Any], size: int) -> bytes:
+    """So many bytes of a file; fewer only at its end, or before damage, which the next call raises."""
+    parts: list[bytes] = []
+    while size > 0:
+        try:
+            part = file.read1(size)
+        except DAMAGES:
+            if parts:
+                break
+            raise
+        if not part:
+            break
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
 def _text_stream(name: str, file: io.BufferedReader[Any], head: bytes) -> Stream:
-    """The Stream of a text: JSON lines, other JSON, or lines of text."""
+    """The Stream of a text that begins so: JSON lines, other JSON, or lines of text."""
 
     def until_damage(records: Iterator[Record | Drop]) -> Iterator[Record | Drop]:
         last = 0
@@ -162,12 +204,12 @@ def _text_stream(name: str, file: io.BufferedReader[Any], head: bytes) -> Stream
             why = f"it cannot be unpacked any further, and nothing from here on was read: {error}"
             yield Drop(Origin(name, last + 1), CUT_OFF, why)
 
-    first, line_end, rest = head.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")
-    if first[:1] not in (b"{", b"["):
+    first, line_end, rest = head.partition(b"\n")
+    if first[:1] not in _JSON:
         return Stream(name, True, until_damage(_lines(name, file, lambda text: text)))
     is_named_lines = Path(name.removesuffix(".gz").removesuffix(".zst")).suffix in (".jsonl", ".ndjson")
     by_line = _is_json(first) and bool(rest.strip()) if first[:1] == b"[" else _is_json(first) or is_named_lines
-    records = _lines(name, file, json.loads) if by_line and line_end else _values(name, file)
+    records = _lines(name, file, _loads) if by_line and line_end else _values(name, file)
     return Stream(name, False, until_damage(records))
 
 
@@ -200,7 +242,7 @@ def _lines(name: str, file: io.BufferedReader[Any], parse: Callable[[str], Any])
 
 def _values(name: str, file: io.BufferedReader[Any]) -> Iterator[Record | Drop]:
     """A Record for each JSON value, a Drop where there is none."""
-    for number, value in enumerate(read_values(cast(BinaryIO, file)), 1):
+    for number, value in enumerate(read_values(partial(_gather, file)), 1):
         if isinstance(value, BadJson):
             yield Drop(Origin(name, number), CUT_OFF if value.is_end else BAD_ROW, value.why)
         else:
