@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from whet.comparison import RunComparison
     from whet.data.audit.finding import Audit
     from whet.ejection import Ejected
+    from whet.planning import Wish
 
 LOCAL_BATCH = 16  # requests that a model in this process answers at once
 
@@ -111,26 +112,42 @@ def audit(
     return checks.audit(rows, benchmarks=against, annotations=given, text_column=read, progress=progress)
 
 
-def plan(recipe: Recipe, tokenizer_of: str | None = None) -> Plan:
+def plan(
+    recipe: Recipe, tokenizer_of: str | None = None, wish: Wish | None = None, progress: Progress | None = None
+) -> Plan:
     """The Plan of the recipe's training, counted on its data before any weight is loaded; nothing is written.
 
     Args:
         recipe: whose data are read as `check` reads them.
         tokenizer_of: the base whose tokenizer counts, where the recipe's own is a run still to come; left out: its own.
+        wish: for which device, and how it is found out; left out: for this machine, by formula.
+        progress: is told of steps that are measured.
 
     Raises:
         UserError: with the problems of the base model's tokenizer and of the data together.
     """
-    from whet.budget.plan import build_plan
-    from whet.engine.timetable import build_timetable
+    from whet import planning
 
-    base = recipe.model.model_copy(update={"base": tokenizer_of or recipe.model.base})
-    made = check(recipe.model_copy(update={"model": base}))
-    task, train = recipe.task.model_copy(update={"labels": made.labels}), made.splits["train"]
-    rows = tokenizers.encode_all(train, task, tokenizers.load(base.base), recipe.train.max_length)
-    timetable = build_timetable(recipe, rows)
-    examples = {name: len(split) for name, split in made.splits.items()}
-    return build_plan(examples, rows, timetable.rows, recipe.train)
+    base = tokenizer_of or recipe.model.base
+    made = check(recipe.model_copy(update={"model": recipe.model.model_copy(update={"base": base})}))
+    return planning.plan_data(made, recipe, base, wish or planning.Wish(), progress or Silent())
+
+
+def plan_without_data(
+    base: str, length: int, rows: int | None = None, overrides: Sequence[str] = (), wish: Wish | None = None
+) -> Plan:
+    """The Plan of a training on rows that are all alike, every token of them learned.
+
+    Args:
+        base: of which no file is read where its shape is in the table.
+        length: tokens of a row.
+        rows: how many; left out, a thousand.
+        overrides: `key=value` for every other key of a recipe.
+        wish: as for `plan`.
+    """
+    from whet import planning
+
+    return planning.plan_lengths(planning.bare_recipe(base, length, overrides), length, rows, wish or planning.Wish())
 
 
 def synth(
@@ -148,13 +165,20 @@ def synth(
         UserError: with all that is wrong with the recipe, before anything is sent; or if no server answers.
     """
     from whet.synth import workshop
-    from whet.synth.local import LocalMaker
+    from whet.synth.embedding import EmbedAll
+    from whet.synth.local import LocalMaker, LocalModels
 
-    def local() -> list[LocalMaker]:
+    def makers() -> list[LocalMaker]:
         from whet.engine.generate import Generator
 
         return [LocalMaker(recipe.synth.model if recipe.synth else "", Generator(recipe).answer_all, LOCAL_BATCH)]
 
+    def embed_all() -> EmbedAll:
+        from whet.engine.embed import TextEmbedder
+
+        return TextEmbedder((recipe.synth and recipe.synth.embedding_model) or "").embed_all
+
+    local = LocalModels(makers, embed_all)
     return workshop.make(recipe, out or synth_folder(recipe), progress or Silent(), local, pilot=pilot)
 
 
@@ -173,6 +197,8 @@ def synth_folder(recipe: Recipe) -> Path:
 
 def prepare(recipe: Recipe, out: Path | None = None, progress: Progress | None = None) -> Run:
     """The Run with its data read, cleaned, split and written down: `dataset/`, `dropped.jsonl`, the manifest's counts."""
+    from whet import planning
+
     progress, path = progress or Silent(), out or Path("runs") / recipe.name
     recipe = recipe.model_copy(update={"synth": None})  # the data are what they are, however they were made
     made = None
@@ -191,6 +217,7 @@ def prepare(recipe: Recipe, out: Path | None = None, progress: Progress | None =
             run.write_json("templates.json", {"templates": [template.to_json() for template in made.templates]})
         run.write_dropped(made.drops)
         run.update_manifest(dataset=made.summary())
+        planning.plan_run(run, made.drops)
     return run
 
 
@@ -255,34 +282,50 @@ def show(run: Run, number: int, split: str = "train") -> tuple[Example, list[Sho
     return example, [ShownToken(t, tokens.piece(t), carries) for t, carries in marked]
 
 
-def train(run: Run, progress: Progress | None = None) -> Run:
-    """The Run with its model trained: from the newest checkpoint if there is one, to the weights of the best validation."""
+def train(run: Run, progress: Progress | None = None, *, anyway: bool = False) -> Run:
+    """The Run with its model trained: from the newest checkpoint if there is one, to the weights of the best validation.
+
+    Args:
+        run: with its data prepared.
+        progress: is told of every step.
+        anyway: train even if the plan says that it cannot fit.
+
+    Raises:
+        RunError: if it cannot fit by its plan, or memory runs out.
+    """
+    from whet import planning
     from whet.engine import adapters, loop, model, quantize, reader
     from whet.engine.course import build_course
+    from whet.engine.peak import Peak
 
     progress, recipe = progress or Silent(), run.recipe
     with run.lock():
         if "training" in run.manifest:
             return run
-        progress.start("loading the base model")
-        tokens = tokenizers.load(recipe.model.base)
-        encode = partial(tokenizers.encode_all, task=run.task, tokens=tokens, max_length=recipe.train.max_length)
-        rows, held = encode(run.examples("train")), encode(run.examples("validation"))
-        untrained = model.load_base(recipe)
-        run.update_manifest(base={"name": recipe.model.base, "sha256": model.base_hash(recipe)})
-        trained = untrained
-        if recipe.model.quantize:
-            progress.say(quantize.describe(untrained))
-        if recipe.lora:
-            trained = adapters.add_adapter(untrained, recipe.lora, recipe.derive_seed("adapter"))
-            run.update_manifest(adapter={"layers": adapters.adapted_layers(trained)})
-            progress.say(adapters.describe(trained))
-        asked = reader.open_reader(run, trained, tokens)
-        validate = partial(reader.validate, asked, run.examples("validation"), held)
-        course = build_course(recipe, asking.in_words(run.task, run.template), rows, tokens, validate, run.path)
-        state = loop.train(trained, course, progress)
-        model.save_result(trained, run, tokens.folder)
-        run.update_manifest(training=loop.summary(trained, state, course.timetable))
+        with planning.planned(run, anyway=anyway) as plan:
+            peak = Peak.start()
+            progress.start("loading the base model")
+            tokens = tokenizers.load(recipe.model.base)
+            encode = partial(tokenizers.encode_all, task=run.task, tokens=tokens, max_length=recipe.train.max_length)
+            rows, held = encode(run.examples("train")), encode(run.examples("validation"))
+            untrained = model.load_base(recipe)
+            run.update_manifest(base={"name": recipe.model.base, "sha256": model.base_hash(recipe)})
+            trained = untrained
+            if recipe.model.quantize:
+                progress.say(quantize.describe(untrained))
+            if recipe.lora:
+                trained = adapters.add_adapter(untrained, recipe.lora, recipe.derive_seed("adapter"))
+                run.update_manifest(adapter={"layers": adapters.adapted_layers(trained)})
+                progress.say(adapters.describe(trained))
+            asked = reader.open_reader(run, trained, tokens)
+            validate = partial(reader.validate, asked, run.examples("validation"), held)
+            course = build_course(recipe, asking.in_words(run.task, run.template), rows, tokens, validate, run.path)
+            state = loop.train(trained, course, progress)
+            model.save_result(trained, run, tokens.folder)
+            run.update_manifest(
+                training=loop.summary(trained, state, course.timetable),
+                score=planning.score(plan, recipe, peak.read(), state.seconds),
+            )
     return run
 
 
@@ -396,21 +439,23 @@ def report(run: Run) -> Path:
     return run.path / "report.html"
 
 
-def run(recipe: Recipe, out: Path | None = None, progress: Progress | None = None) -> Run:
+def run(recipe: Recipe, out: Path | None = None, progress: Progress | None = None, *, anyway: bool = False) -> Run:
     """The whole way: prepare, train, evaluate, report. Given again, it goes on where it stopped."""
     made = prepare(recipe, out, progress)
-    train(made, progress)
+    train(made, progress, anyway=anyway)
     evaluate(made, progress)
     report(made)
     return made
 
 
-def run_series(series: Sequence[Recipe], out: Path | None = None, progress: Progress | None = None) -> Run:
+def run_series(
+    series: Sequence[Recipe], out: Path | None = None, progress: Progress | None = None, *, anyway: bool = False
+) -> Run:
     """The Run of the last stage, after all before it were run, each starting from the last."""
     progress = progress or Silent()
     for number, recipe in enumerate(series, 1):
         if len(series) > 1:
             what = f"{recipe.task.kind}, from {Path(recipe.model.base).name}"
             progress.say(f"stage {number} of {len(series)}, {stage_name(recipe)}: {what}")
-        made = run(recipe, run_folder(series, recipe, out), progress)
+        made = run(recipe, run_folder(series, recipe, out), progress, anyway=anyway)
     return made

@@ -53,6 +53,11 @@ class Device:
         return CUDA_OUTSIDE_BYTES if self.kind == "cuda" else CPU_OUTSIDE_BYTES
 
 
+    def to_json(self) -> dict[str, str]:
+        """What a plan says of it."""
+        return {"name": self.name, "kind": self.kind}
+
+
 def _gpu(name: str, memory_mib: int, half_tflops: float, tflops: float) -> Device:
     return Device(name, "cuda", memory_mib * MIB, GPU_SHARE * tflops * 1e12, GPU_SHARE * half_tflops * 1e12)
 
@@ -137,14 +142,14 @@ def gpu_called(name: str, memory_bytes: int) -> Device:
     """A GPU that calls itself so: as the table knows it, with the memory that it says it has."""
     plain = _plain(name)
     fitting = [device for device in GPUS.values() if _plain(re.sub(r" \d+GB$", "", device.name)) in plain]
-    # One that is not in the table is taken for a slow one: a plan that promises too little is better than one that promises much.
+    # One that is not in the table is taken for a slow one: better a plan that promises too little than one that promises much.
     nearest = sorted(fitting, key=lambda d: (-len(re.sub(r" \d+GB$", "", d.name)), abs(d.memory_bytes - memory_bytes)))
     like = next(iter(nearest), GPUS["T4"])
     return Device(name, "cuda", memory_bytes, like.flops, like.half_flops)
 
 
 def _cuda() -> Device | None:
-    """The first GPU that torch would see, found without torch; None where there is none, or where torch is built without CUDA."""
+    """The first GPU that torch would see, found without torch; None where there is none, or torch is built without CUDA."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and not visible.strip(" -1"):
         return None

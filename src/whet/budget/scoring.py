@@ -45,7 +45,7 @@ def scoring(rows: Sequence[Row], labels: Sequence[Ids], recipe: Recipe, demonstr
     ordered = sorted(rows, key=lambda row: len(row.prompt) + len(row.completion))
     size, found = _at_once(rows, labels, recipe.evaluate.batch_size), Scoring(Work(), None)
     for part in (ordered[i : i + size] for i in range(0, len(ordered), size)):
-        asked = [(row.prompt, label) for row in part for label in labels] if labels else [(r.prompt, r.completion) for r in part]
+        asked = [(row.prompt, answer) for row in part for answer in (labels or (row.completion,))]
         sequences = [(*prompt, *answer) for prompt, answer in asked]
         work = tree_work(sequences)
         columns = work.columns + demonstrations
@@ -63,7 +63,7 @@ def generating(rows: Sequence[Row], recipe: Recipe) -> Scoring:
 
 def _answering(rows: Sequence[Row], recipe: Recipe, demonstrations: int) -> Scoring:
     """Greedy answers: every row is written to the longest, with the keys and values of all before in memory."""
-    ordered, size = sorted((len(row.prompt) + demonstrations for row in rows)), recipe.evaluate.batch_size
+    ordered, size = sorted(len(row.prompt) + demonstrations for row in rows), recipe.evaluate.batch_size
     written, found = recipe.evaluate.max_new_tokens, Scoring(Work(), None)
     for part in (ordered[i : i + size] for i in range(0, len(ordered), size)):
         width = part[-1] + written

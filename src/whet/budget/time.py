@@ -87,8 +87,8 @@ class Time:
 
 
 def forward_flops(shape: Shape, work: Work, adapter_weights: int = 0) -> float:
-    """Operations of a forward pass: 2 for each weight and column, 4 for each width of the queries and pair of tokens, and the head
-    where an answer is predicted.
+    """Operations of a forward pass: 2 for each weight and column, 4 for each width of the queries and pair of tokens, and the
+    head where an answer is predicted.
 
     Source: Kaplan 2020 (arXiv 2001.08361), table 1, with attention counted over the pairs that are there.
 

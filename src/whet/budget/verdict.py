@@ -1,9 +1,9 @@
-"""The verdict of a plan: whether a run fits, and what would make it fit: the knobs, each with what it saves and what it changes."""
+"""The verdict of a plan: whether a run fits, and what would make it fit: knobs, each with what it saves and changes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -65,7 +65,7 @@ class Suggestion:
     @property
     def settings(self) -> str:
         """The change as it is given to --set."""
-        return " ".join(f"--set {key}={_toml(value)}" for key, value in self.knob.sets.items())
+        return in_words(self.knob.sets)
 
     def to_json(self) -> dict[str, Any]:
         """What `whet plan --json` says of it."""
@@ -73,6 +73,30 @@ class Suggestion:
             "sets": dict(self.knob.sets), "changes": self.knob.changes, "meaning": self.knob.meaning,
             "peak_bytes": self.peak_bytes, "needed_bytes": self.needed_bytes, "saved_bytes": self.saved_bytes,
             "lost_seconds": self.lost_seconds, "verdict": self.verdict,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The settings with which a recipe fits, the knobs that they come from, and what it then takes; `verdict` is never that
+    it does not fit."""
+
+    sets: Mapping[str, Any]
+    knobs: tuple[Knob, ...]
+    peak_bytes: int
+    needed_bytes: int
+    verdict: Word
+
+    @property
+    def settings(self) -> str:
+        """The change as it is given to --set."""
+        return in_words(self.sets)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `whet plan --fit --json` says of it."""
+        return {
+            "sets": dict(self.sets), "changes": [{"changes": k.changes, "meaning": k.meaning} for k in self.knobs],
+            "peak_bytes": self.peak_bytes, "needed_bytes": self.needed_bytes, "verdict": self.verdict,
         }  # fmt: skip
 
 
@@ -85,6 +109,7 @@ class Case:
     shape: Shape
     device: Device
     scale: Scale
+    _counted: dict[tuple[object, ...], Counted] = field(default_factory=dict, repr=False, compare=False)
 
     def changed(self, sets: Mapping[str, Any]) -> Case | None:
         """The same with these settings; None if the recipe does not allow them."""
@@ -101,8 +126,14 @@ class Case:
         return replace(self, recipe=recipe, rows=rows)
 
     def counted(self) -> Counted:
-        """The work in its rows."""
-        return count_rows(self.rows, self.recipe, micro_batch_of(self.rows, self.recipe, self.shape, self.device, self.scale))
+        """The work in its rows; what was counted once is known to every case that comes of it."""
+        micro_batch = micro_batch_of(self.rows, self.recipe, self.shape, self.device, self.scale)
+        train = self.recipe.train
+        read = (train.max_length, train.share_prefix, train.packing, train.gradient_accumulation_steps)
+        key = (micro_batch, *read, self.recipe.evaluate.batch_size)
+        if key not in self._counted:
+            self._counted[key] = count_rows(self.rows, self.recipe, micro_batch)
+        return self._counted[key]
 
     def estimate(self, counted: Counted | None = None) -> Estimate:
         """What it takes."""
@@ -126,20 +157,22 @@ def suggest(case: Case, counted: Counted, found: Estimate, ratio: float = 1.0) -
     return tuple(gain for _, gain in sorted(gains, key=lambda pair: -_worth(pair[1], found)) if gain and gain.saved_bytes > 0)
 
 
-def fit(case: Case, found: Estimate) -> tuple[Case, dict[str, Any], tuple[Knob, ...]] | None:
-    """The Case that fits with the smallest change of meaning, the settings and the knobs that make it so; None if none does.
+def fit(case: Case, found: Estimate) -> Fit | None:
+    """The settings with which it fits, of all the ones that change least in meaning; None if none do.
 
     Knobs that change nothing come first, then those that change rounding, and so on; among those of a kind the one that saves
     most for the time that it costs. What turned out not to be needed is taken back.
     """
-    for wanted in (("fits",), ("fits", "tight")):
+    aims: tuple[tuple[Word, ...], ...] = (("fits",), ("fits", "tight"))
+    for wanted in aims:
         turned = _turned(case, found, wanted)
         if turned is not None:
             kept = _needed(case, turned, wanted)
             sets = _together(kept)
             made = case.changed(sets)
             assert made is not None  # each of its knobs was allowed
-            return made, sets, tuple(kept)
+            gives = made.estimate()
+            return Fit(sets, tuple(kept), gives.memory.peak_bytes, gives.needed_bytes, made.verdict(gives))
     return None
 
 
@@ -222,7 +255,8 @@ def _gain(case: Case, counted: Counted, found: Estimate, each: Knob, ratio: floa
     if made is None:
         return None
     recounted = {"per_device_train_batch_size", "max_length", "share_prefix", "batch_size"}
-    is_same_work = not {key.partition(".")[2] for key in each.sets} & recounted and made.recipe.train.per_device_train_batch_size != "auto"
+    turned = {key.partition(".")[2] for key in each.sets}
+    is_same_work = not turned & recounted and made.recipe.train.per_device_train_batch_size != "auto"
     try:
         gives = made.estimate(counted if is_same_work else None)
     except UserError:
@@ -256,7 +290,7 @@ def _turned(case: Case, found: Estimate, wanted: Sequence[Word]) -> list[Knob] |
 
 
 def _needed(case: Case, turned: Sequence[Knob], wanted: Sequence[Word]) -> list[Knob]:
-    """Those of the knobs without which it would not fit; the ones that were turned first, and change least, are kept longest."""
+    """Those of the knobs without which it would not fit; the first ones, which change least, are kept longest."""
     kept = list(turned)
     for each in reversed(turned):
         fewer = [knob for knob in kept if knob is not each]
@@ -274,7 +308,9 @@ def _together(turned: Sequence[Knob]) -> dict[str, Any]:
 def _cut(row: Row, length: int) -> Row:
     """The row with its prompt cut so that it has so many tokens."""
     over = len(row.prompt) + len(row.completion) - length
-    return row if over <= 0 else CutRow(row.prompt[:-over] if over < len(row.prompt) else row.prompt[:1], row.completion[:length - 1])
+    if over <= 0:
+        return row
+    return CutRow(row.prompt[: max(1, len(row.prompt) - over)], row.completion[: length - 1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,5 +321,12 @@ class CutRow:
     completion: tuple[int, ...]
 
 
-def _toml(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def in_words(sets: Mapping[str, Any]) -> str:
+    """Settings as they are given to --set.
+
+    Example:
+        >>> in_words({"train.gradient_checkpointing": True, "lora.r": 8})
+        '--set train.gradient_checkpointing=true --set lora.r=8'
+    """
+    said = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in sets.items()}
+    return " ".join(f"--set {key}={value}" for key, value in said.items())

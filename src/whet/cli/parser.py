@@ -38,13 +38,14 @@ def build_parser() -> argparse.ArgumentParser:
     verb("demo", "train and check a promise detector on embedded data, then read a speech with it", _out, _json)
     verb("new", "write a recipe for a table, guessing its columns", _name, _from, _force)
     verb("check", "check a recipe and its data; write nothing", recipe, _stage, _set, _json)
-    verb("plan", "count a run's steps and tokens before it runs, and draw its learning rate", recipe, _stage, _set, _json)
+    _adder(verbs, "plan")("plan", "say what a run will take before it runs: memory, time, steps, tokens; 1 if it does not fit",
+                          _planned, _device, _without_data, _how, _fit, _rates, _stage, _set, _json)  # fmt: skip
     verb("prepare", "read, clean and split the data into a run folder", recipe, _stream, _out, _stage, _set, _json)
     _adder(verbs, "audit")("audit", "look for leaks, repeats, contradictions and damage in data; 1 where there are some",
                            _audited, _against, _columns, _fail_on, _page, _stage, _set, _json)  # fmt: skip
     verb("show", "show the exact tokens of an example, those that carry loss marked",
          given, _number, _split, _out, _stage, _set, _json)  # fmt: skip
-    verb("train", "train, or go on training", given, _out, _stage, _set, _json)
+    verb("train", "train, or go on training", given, _anyway, _out, _stage, _set, _json)
     verb("evaluate", "calibrate, measure on the test split, compare with the baselines", given, _out, _stage, _set, _json)
     _adder(verbs, "compare")("compare", "compare a run with an earlier one on the same test rows; 1 where it got worse",
                              run, _before, _json)  # fmt: skip
@@ -55,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     verb("export", "write the trained model as a plain model folder, adapters merged", run, _folder, _dtype, _json)
     _adder(verbs, "synth")("synth", "have a language model make rows; stopped at any moment, it goes on where it was",
                            recipe, _from_run, _dry_run, _pilot, _out, _stage, _set, _json)  # fmt: skip
-    verb("run", "the whole way: prepare, train, evaluate, report", recipe, _out, _stage, _set, _json)
+    verb("run", "the whole way: prepare, train, evaluate, report", recipe, _anyway, _out, _stage, _set, _json)
     verb("info", "list what a recipe can choose from, and when to choose which", _topic, _json)
     below = _group(verbs, "corpus", "public instruction corpora: what there is, what is in a file, and its examples")
     below("list", "list the corpora that are known, with their size and licence", _json)
@@ -115,6 +116,64 @@ def _set(p: argparse.ArgumentParser) -> None:
 
 def _json(p: argparse.ArgumentParser) -> None:
     p.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+
+
+def _planned(p: argparse.ArgumentParser) -> None:
+    help_ = f"{RECIPE}; left out: rows without data, of --base and --length"
+    p.add_argument("recipe", type=Path, nargs="?", metavar="RECIPE", help=help_)
+
+
+def _device(p: argparse.ArgumentParser) -> None:
+    help_ = 'the GPU that is meant, as in "A10G", or cpu (default: what a run on this machine would use)'
+    p.add_argument("--device", metavar="NAME", help=help_)
+    help_ = "the memory that there is, as in 16GiB, 24GB or 800MiB (default: all that the device has)"
+    p.add_argument("--budget", metavar="SIZE", help=help_)
+
+
+def _without_data(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--base", metavar="MODEL", help="without a recipe: a Hub id, a local directory or a finished run folder")
+    p.add_argument("--length", type=int, metavar="TOKENS", help="without a recipe: tokens of a row, all but the first learned")
+    p.add_argument("--rows", type=_count_of_rows, metavar="N", help="without a recipe: how many rows (default: 1000)")
+
+
+def _count_of_rows(text: str) -> int:
+    """A number of rows."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is no number of rows")
+    return int(text)
+
+
+def _how(p: argparse.ArgumentParser) -> None:
+    help_ = "find the peak by taking the step with tensors that have sizes and no values, instead of by formula"
+    p.add_argument("--replay", action="store_true", help=help_)
+    help_ = "find the time by really taking a few steps on this machine; nothing is kept of them"
+    p.add_argument("--measure", action="store_true", help=help_)
+
+
+def _fit(p: argparse.ArgumentParser) -> None:
+    help_ = "write the recipe that fits with the smallest change of meaning, if this one does not"
+    p.add_argument("--fit", action="store_true", help=help_)
+    p.add_argument("-o", "--output", type=Path, metavar="FILE", help="where --fit writes it (default: <recipe>-fits.toml)")
+
+
+def _rates(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--watts", type=_positive, metavar="W", help="what the device draws, to say the energy")
+    p.add_argument("--price-per-hour", type=_positive, metavar="X", help="what it costs, in any currency, to say the price")
+
+
+def _positive(text: str) -> float:
+    """A number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return value
+
+
+def _anyway(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--anyway", action="store_true", help="train even if the plan says that it does not fit into memory")
 
 
 def _stream(p: argparse.ArgumentParser) -> None:

@@ -68,18 +68,6 @@ def check(args: Namespace) -> int:
     return 0
 
 
-def plan(args: Namespace) -> int:
-    """Says what a run would do."""
-    from whet.views.plan import plan_summary
-
-    series = load_series(args.recipe, args.overrides)
-    planned = stages.plan(pick(series, args.stage, args.recipe.name), series[0].model.base)
-    if args.json:
-        return _print_json(planned.to_json())
-    console(sys.stdout).print(plan_summary(planned))
-    return 0
-
-
 def prepare(args: Namespace) -> int:
     """Makes the run folder and its dataset, of a stream if processes or Ray are named."""
     made = _prepared(args) if args.processes is None and not args.ray else _streamed(args)
@@ -102,7 +90,7 @@ def show(args: Namespace) -> int:
 def train(args: Namespace) -> int:
     """Trains, or goes on."""
     with showing() as progress:
-        made = stages.train(_run_of(args), progress)
+        made = stages.train(_run_of(args), progress, anyway=args.anyway)
     training = made.manifest["training"]
     best, nll = training["best_step"], training["best_validation_nll"]
     said = f"trained; best after step {best} of {training['steps']} (validation {nll:.3f} nats a token)"
@@ -166,9 +154,9 @@ def run(args: Namespace) -> int:
     with showing() as progress:
         if args.stage:
             recipe = pick(series, args.stage, args.recipe.name)
-            made = stages.run(recipe, run_folder(series, recipe, args.out), progress)
+            made = stages.run(recipe, run_folder(series, recipe, args.out), progress, anyway=args.anyway)
         else:
-            made = stages.run_series(series, args.out, progress)
+            made = stages.run_series(series, args.out, progress, anyway=args.anyway)
     if args.json:
         return _print_json({"run": str(made.path), **made.read_json("evaluation.json")})
     _print_result(made)

@@ -101,12 +101,12 @@ def _bytes_of(run: Callable[[], None], device: torch.device) -> int:
     import psutil
 
     before = psutil.Process().memory_info().rss
-    _forget_peak()
+    forget_peak()
     run()
     return max(0, peak_bytes() - before)
 
 
-def _forget_peak() -> None:
+def forget_peak() -> None:
     """Lets Linux measure the process's peak from now on; elsewhere the highest so far stays, and forecasts are cautious."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

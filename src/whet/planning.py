@@ -1,0 +1,381 @@
+"""Planning: a recipe's data as ids, the shape of its base and the device brought together into a Plan. No torch, no weight."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from whet import ledger
+from whet.budget import schedule
+from whet.budget.devices import Device, this_machine
+from whet.budget.estimate import Rows
+from whet.budget.lengths import cuts, lengths
+from whet.budget.plan import Ground, Plan, build_plan, replayed, timed
+from whet.budget.time import Time
+from whet.budget.tokens import Row, count
+from whet.budget.verdict import Case, fit, in_words
+from whet.data import tokens as tokenizers
+from whet.data.base_shape import find_shape
+from whet.data.dataset import Dataset
+from whet.data.tokens import Encoded, Tokens
+from whet.engine.timetable import build_timetable
+from whet.errors import ModelError, Problem, RecipeError, RunError, UserError
+from whet.example import Drop, Example, Task, Template
+from whet.progress import Progress
+from whet.prompts import asking
+from whet.recipe import Recipe, override, parse
+from whet.run import Run
+
+ASSUMED_ROWS = 1000  # without data, where nobody says how many
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A recipe's data: the splits, the task with its labels, the templates, what was dropped or cut."""
+
+    splits: Mapping[str, Sequence[Example]]
+    task: Task
+    template: Template | None
+    drops: Sequence[Drop] = ()
+
+
+    @classmethod
+    def of(cls, made: Dataset, recipe: Recipe) -> Prepared:
+        """That of a dataset."""
+        task = recipe.task.model_copy(update={"labels": made.labels})
+        return cls(made.splits, task, next(iter(made.templates), None), made.drops)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a plan is asked for.
+
+    Args:
+        device: where the run would take place; left out, this machine.
+        replay: whether the engine takes the step with tensors that have sizes and no values.
+        measured_steps: so many steps are really taken, on this machine, to see how long they take.
+        watts: of the device under load.
+        price_per_hour: in any currency.
+        fit: whether the settings are looked for with which the recipe fits.
+    """
+
+    device: Device | None = None
+    replay: bool = False
+    measured_steps: int = 0
+    watts: float | None = None
+    price_per_hour: float | None = None
+    fit: bool = False
+
+
+# -- of data, and without ----------------------------------------------------------------------------------------------
+
+
+def plan_data(made: Dataset, recipe: Recipe, base: str, wish: Wish, progress: Progress) -> Plan:
+    """The Plan of a recipe over its data.
+
+    Args:
+        made: the data.
+        recipe: the whole of it.
+        base: whose tokenizer and shape count.
+        wish: what is asked for.
+        progress: is told of steps that are measured.
+    """
+    prepared, tokens, ground = Prepared.of(made, recipe), tokenizers.load(base), ground_of(recipe, base, wish.device)
+    plan, rows = plan_rows(recipe, prepared, tokens, ground)
+    if wish.replay:
+        plan = replay_plan(plan, rows, recipe, ground)
+    if wish.measured_steps:
+        task = asking.in_words(prepared.task, prepared.template)
+        plan = measure_plan(plan, rows, recipe, task, tokens, wish, progress)
+    return fitted(priced(plan, wish), rows, recipe, ground, wish)
+
+
+def plan_lengths(recipe: Recipe, length: int, number: int | None, wish: Wish) -> Plan:
+    """The Plan of a recipe without data, of rows that are all alike.
+
+    Args:
+        recipe: as `bare_recipe` makes it.
+        length: tokens of a row.
+        number: rows; left out, a thousand.
+        wish: what is asked for.
+
+    Raises:
+        ModelError: nothing is known of the base's shape.
+    """
+    ground = ground_of(recipe, recipe.model.base, wish.device)
+    if ground.shape is None:
+        raise ModelError(Problem(f"[model] base {recipe.model.base}", ground.unknown, "Name another"))
+    rows, assumed = plain_rows(recipe, length, number)
+    plan = replace(build_plan(rows, recipe, ground), assumed=assumed)
+    plan = replay_plan(plan, rows, recipe, ground) if wish.replay else plan
+    return fitted(priced(plan, wish), rows, recipe, ground, wish)
+
+
+def rows_of(recipe: Recipe, prepared: Prepared, tokens: Tokens) -> Rows:
+    """The rows of a run as ids, in the order in which it will take them."""
+    encoded = {
+        name: tokenizers.encode_all(prepared.splits[name], prepared.task, tokens, recipe.train.max_length)
+        for name in ("train", "validation", "test")
+    }
+    labels = [tokens.completion(text) for text in asking.label_completions(prepared.template, prepared.task.labels)]
+    timetable = build_timetable(recipe, encoded["train"])
+    examples = {name: len(split) for name, split in prepared.splits.items()}
+    return Rows(examples, encoded["train"], timetable.rows, encoded["validation"], encoded["test"], labels)
+
+
+def ground_of(recipe: Recipe, base: str, device: Device | None) -> Ground:
+    """The shape of a base (unknown where no formula is known for it), the device (left out: this machine), what it taught.
+
+    Args:
+        recipe: what the speed depends on is read from it.
+        base: whose shape counts.
+        device: where it would run.
+    """
+    device = device or this_machine()
+    try:
+        shape, unknown = find_shape(base), ""
+    except ModelError as error:
+        shape, unknown = None, "; ".join(f"{problem.what}" for problem in error.problems)
+    return Ground(shape, device, ledger.learned(device.name, recipe), unknown)
+
+
+def plan_rows(recipe: Recipe, prepared: Prepared, tokens: Tokens, ground: Ground) -> tuple[Plan, Rows]:
+    """The Plan of a recipe over its data, with the lengths of its rows; and the rows."""
+    rows = rows_of(recipe, prepared, tokens)
+    plan = build_plan(rows, recipe, ground)
+    limit = tokens.longest(recipe.train.max_length)
+    found = lengths([len(row.prompt) + len(row.completion) for row in rows.train], limit, _cuts(prepared))
+    return replace(plan, lengths=found), rows
+
+
+def _cuts(prepared: Prepared) -> Sequence[Any]:
+    """What max_length did to each label's rows; of a task without labels, to all of them."""
+    has_labels = bool(prepared.task.labels)
+
+    def named(targets: Iterable[str]) -> Counter[str]:
+        return Counter(target if has_labels else "all rows" for target in targets)
+
+    kept = {str(e.origin): e.target for split in prepared.splits.values() for e in split}
+    shortened = [kept[str(d.origin)] for d in prepared.drops if d.reason == "truncated" and str(d.origin) in kept]
+    dropped = [d.target for d in prepared.drops if d.reason == "too_long"]
+    return cuts(named(kept.values()), named(shortened), named(dropped))
+
+
+def bare_recipe(base: str, length: int, overrides: Sequence[str]) -> Recipe:
+    """A recipe for rows of `length` tokens without data: plain text, all of which is learned.
+
+    Args:
+        base: a base model; every other key is as it is by default.
+        length: tokens of a row.
+        overrides: `key=value`, as --set gives them.
+
+    Raises:
+        RecipeError: with every wrong key and value at once.
+    """
+    if length < 2:
+        raise RecipeError(Problem(f"--length {length}", "a row has at least two tokens, one that is read and one learned", ""))
+    values: dict[str, Any] = {
+        "name": "without-data", "task": {"kind": "text"}, "data": {"path": "none"}, "model": {"base": base},
+        "train": {"max_length": max(8, length)},
+    }  # fmt: skip
+    override(values, overrides)
+    return parse(values, where="--base and --set")
+
+
+def plain_rows(recipe: Recipe, length: int, number: int | None) -> tuple[Rows, str]:
+    """Rows that are all alike and share nothing, every token but the first learned; and a sentence that says so.
+
+    Args:
+        recipe: how many of them a step and a scored batch take.
+        length: tokens of a row.
+        number: how many there are; left out, a thousand.
+    """
+    total = number or ASSUMED_ROWS
+    size = min(total, max(schedule.step_size(recipe.train), recipe.evaluate.batch_size))
+    some = tuple(Encoded(str(i), (i,), (0,) * (length - 1)) for i in range(size))
+    step = range(min(size, schedule.step_size(recipe.train)))
+    train = _Repeated(some, total)
+    said = f"{total:,} rows of {length:,} tokens each, all but the first learned, no two alike: no data was read"
+    held = some[: recipe.evaluate.batch_size]
+    return Rows({"train": total}, train, lambda _: step, held, held, most=1), said
+
+
+class _Repeated(Sequence[Encoded]):
+    """A few rows that stand for many, which would fill memory."""
+
+    def __init__(self, rows: Sequence[Encoded], total: int) -> None:
+        self.rows, self.total = rows, total
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self.total))]
+        if not -self.total <= index < self.total:
+            raise IndexError(index)
+        return self.rows[index % len(self.rows)]
+
+
+# -- beyond the formula -------------------------------------------------------------------------------------------------
+
+
+def replay_plan(plan: Plan, rows: Rows, recipe: Recipe, ground: Ground) -> Plan:
+    """The plan with the memory that the engine's own step takes when its tensors have sizes and no values."""
+    from whet.engine.replay import Material, replay
+
+    if ground.shape is None:
+        raise ModelError(Problem(f"[model] base {recipe.model.base}", ground.unknown, "Nothing is known to replay"))
+    heavy = [rows.train[i] for i in plan.cost.estimate.heavy.rows] if plan.cost else []
+    material = Material([_encoded(row) for row in heavy], [_encoded(row) for row in (*rows.validation, *rows.test)],
+                        [tuple(label) for label in rows.labels])  # fmt: skip
+    size = {"per_device_train_batch_size": plan.tokens.micro_batch}
+    taken = recipe.model_copy(update={"train": recipe.train.model_copy(update=size)})
+    return replayed(plan, rows, recipe, ground, replay(taken, ground.shape, material, ground.device.kind))
+
+
+def measure_plan(plan: Plan, rows: Rows, recipe: Recipe, task: Task, tokens: Tokens, wish: Wish, progress: Progress) -> Plan:
+    """The plan with its time from steps that were really taken, with real weights and rows."""
+    from whet.engine.trial import WARM_UP, try_steps
+
+    if plan.cost is None or wish.device is not None:
+        what = "steps are measured on this machine, of a base whose shape is known"
+        raise UserError(Problem("--measure", what, "Leave --device and --budget out"))
+    train = [_encoded(row) for row in rows.train]
+    taken, _ = try_steps(recipe, task, train, tokens, plan.tokens.micro_batch, wish.measured_steps, progress)
+    first = WARM_UP if plan.steps > WARM_UP else 0
+    measured = count(rows.train, lambda step: rows.rows_of(step + first), len(taken), recipe.train, plan.tokens.micro_batch)
+    share = measured.work.columns / plan.tokens.work.columns
+    training = sum(taken) / share
+    flops = plan.cost.estimate.flops
+    scoring = training / flops.training
+    return timed(plan, Time(training, flops.validation * scoring, flops.evaluation * scoring, "measured"))
+
+
+def fitted(plan: Plan, rows: Rows, recipe: Recipe, ground: Ground, wish: Wish) -> Plan:
+    """The plan with the settings that make the recipe fit with the smallest change of meaning, where they are wished for.
+
+    Raises:
+        ModelError: nothing is known of the base's shape.
+    """
+    if not wish.fit or (plan.cost and plan.cost.verdict == "fits"):
+        return plan
+    if ground.shape is None:
+        raise ModelError(Problem(f"[model] base {recipe.model.base}", ground.unknown, "Without its shape nothing is fitted"))
+    case = Case(recipe, rows, ground.shape, ground.device, ground.scale)
+    return replace(plan, fit=fit(case, case.estimate()))
+
+
+def priced(plan: Plan, wish: Wish) -> Plan:
+    """The plan with what its time costs in energy and money."""
+    if plan.cost is None or (wish.watts is None and wish.price_per_hour is None):
+        return plan
+    return timed(plan, replace(plan.cost.estimate.time, watts=wish.watts, price_per_hour=wish.price_per_hour))
+
+
+def _encoded(row: Row) -> Encoded:
+    return row if isinstance(row, Encoded) else Encoded("", tuple(row.prompt), tuple(row.completion))
+
+
+# -- of a run -----------------------------------------------------------------------------------------------------------
+
+
+def plan_run(run: Run, drops: Sequence[Drop] = ()) -> dict[str, Any]:
+    """What `plan.json` holds: the plan of a run on this machine, made now unless it was made for this machine before.
+
+    Args:
+        run: with its data prepared.
+        drops: what was dropped or cut.
+    """
+    device, recipe = this_machine(), run.recipe
+    if run.has("plan.json"):
+        found = run.read_json("plan.json")
+        if (found.get("device"), found.get("budget_bytes")) == (device.to_json(), device.memory_bytes):
+            return found
+    splits = {split: run.examples(split) for split in ("train", "validation", "test")}
+    prepared, base = Prepared(splits, run.task, run.template, drops), recipe.model.base
+    plan, _ = plan_rows(recipe, prepared, tokenizers.load(base), ground_of(recipe, base, device))
+    run.write_json("plan.json", {"device": device.to_json(), "budget_bytes": device.memory_bytes, **plan.to_json()})
+    return run.read_json("plan.json")
+
+
+@contextmanager
+def planned(run: Run, *, anyway: bool) -> Iterator[dict[str, Any]]:
+    """Gives the plan of a run to what is done inside; where memory runs out in there, the plan stands beside the error.
+
+    Args:
+        run: with its data prepared.
+        anyway: go on even if it cannot fit.
+
+    Raises:
+        RunError: if it cannot fit, or does not.
+    """
+    plan = plan_run(run)
+    if not anyway:
+        refuse(plan, run)
+    with out_of_memory_answered(plan, run):
+        yield plan
+
+
+def score(plan: Mapping[str, Any], recipe: Recipe, measured: Mapping[str, int], seconds: float) -> dict[str, Any] | None:
+    """What the manifest keeps of a run: predicted against measured. The ledger keeps it too, for the next plan."""
+    if plan["fits"] is None:
+        return None
+    scored = ledger.score(plan, measured, seconds)
+    ledger.keep(plan, scored, recipe)
+    return scored
+
+
+def refuse(plan: Mapping[str, Any], run: Run) -> None:
+    """Raises a RunError if the plan of a run says that it cannot fit: with the peak, what there is, and what helps most."""
+    if plan["fits"] is False and not run.recipe.model.llm_int8_enable_fp32_cpu_offload:
+        raise RunError(Problem(str(run.path), f"this run does not fit: {said(plan)}", f"{helps(plan)}. Or give --anyway"))
+
+
+@contextmanager
+def out_of_memory_answered(plan: Mapping[str, Any], run: Run) -> Iterator[None]:
+    """Raises a RunError with the plan beside it where memory runs out."""
+    from whet.engine.batch_size import is_out_of_memory
+
+    try:
+        yield
+    except RunError as error:
+        if error.__cause__ is None or not is_out_of_memory(error.__cause__):
+            raise
+        raise RunError(*error.problems, Problem(str(run.path), f"the plan: {said(plan)}", helps(plan))) from error.__cause__
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        what = f"memory ran out ({str(error).splitlines()[0]}). The plan: {said(plan)}"
+        raise RunError(Problem(str(run.path), what, helps(plan))) from error
+
+
+def said(plan: Mapping[str, Any]) -> str:
+    """The memory of a plan in words."""
+    if plan["fits"] is None:
+        return plan["unknown"]
+    parts = sorted(plan["components"].items(), key=lambda part: -part[1])
+    most = ", ".join(f"{name} {in_gib(size)}" for name, size in parts[:3])
+    height = f"its peak, in {plan['phases'] and max(plan['phases'], key=plan['phases'].get)}, is {in_gib(plan['peak_bytes'])}"
+    return f"{height} ({most}), and {in_gib(plan['budget_bytes'])} are there on {plan['device']['name']}"
+
+
+def helps(plan: Mapping[str, Any]) -> str:
+    """The first suggestion of a plan in words."""
+    for each in plan.get("suggestions", ()):
+        sets = in_words(each["sets"])
+        return f"What saves most for the time it costs: {sets} ({each['meaning']}; then {in_gib(each['peak_bytes'])})"
+    return "Lower [train] max_length, set gradient_checkpointing, or quantize the base"
+
+
+def in_gib(size: int) -> str:
+    """Bytes in GiB.
+
+    Example:
+        >>> in_gib(3 * 2**30)
+        '3.0 GiB'
+    """
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.1f} MiB"
