@@ -1,7 +1,7 @@
 """What flows through memory in a step: what each layer keeps for the backward pass, and what it holds for a moment. No torch.
 
-Autograd keeps of every operation what its derivative reads. A frozen linear layer reads nothing of its input, one that trains or
-carries an adapter does; a norm reads its input in float32; attention reads queries, keys, values and its own output. The
+Autograd keeps of every operation what its derivative reads. A frozen linear layer reads nothing of its input, one that trains
+or carries an adapter does; a norm reads its input in float32; attention reads queries, keys, values and its own output. The
 engine's own operations (`engine/fused.py`) keep less than the plain ones; where they apply is decided here as there.
 """
 
@@ -18,7 +18,7 @@ from whet.budget.shapes import Linear, Shape
 from whet.budget.targets import PRECISION_BYTES, adapted_layers
 from whet.recipe import Recipe
 
-TAIL_SHARE = 4  # the last layer of a tree computes only what is read, where that is at most one column in so many; as the engine
+TAIL_SHARE = 4  # the last layer of a tree computes only what is read, where that is at most one column in so many
 SPELLED_KEPT = 4  # GELU spelled out keeps x, x/2, the tanh, and one more than it
 FLASH_HEADS = 256  # widest heads for which attention reads shared keys and values without repeating them
 
@@ -123,7 +123,7 @@ class Flow:
         return weights * self.stream
 
     def _read_by_last(self, number: int, load: Load) -> int:
-        """Columns that a layer's queries and its feed-forward part compute: the last one of a tree leaves out what none reads."""
+        """Columns that a layer's queries and feed-forward part compute: the last one of a tree leaves out what none reads."""
         has_tail = self.layout == "tree" and number == self.shape.layers - 1 and TAIL_SHARE * load.answers <= load.columns
         return load.answers if has_tail else load.columns
 
@@ -170,8 +170,8 @@ class Flow:
         return not self._is_on_cpu_tree and (self.layout != "padded" or load.rows > 1)
 
     def _scores(self, load: Load) -> int:
-        """What grows with the square of a row: the mask, as numbers that each layer adds; the scores where they are soft-capped,
-        or dropped out on a CPU, because then no attention in blocks can be had."""
+        """What grows with the square of a row: the mask, as numbers that each layer adds; the scores where they are
+        soft-capped, or dropped out on a CPU, because then no attention in blocks can be had."""
         kind, size = self.shape.kind, 2 if self._casts else self.product
         pairs = load.columns * load.width
         if kind.caps:  # the tanh, the softmax in float32, and the same as the product reads it
@@ -181,7 +181,7 @@ class Flow:
         return pairs * size if self._has_mask(load) else 0
 
     def _feed_forward(self, linears: dict[str, Linear], adapted: Collection[str], columns: int) -> int:
-        """A gated part keeps gate, activation and the side that it multiplies; the engine's own computes the activation again."""
+        """A gated part keeps gate, activation and the side that it multiplies; the engine's own drops the activation."""
         kind, ffn = self.shape.kind, self.shape.ffn
         *upward, downward = kind.feed_forward
         kept = self._inputs([linears[n] for n in upward], adapted, columns, self.stream, is_kept=False)
@@ -216,8 +216,8 @@ class Flow:
         return columns * (shared + copies)
 
     def _is_read_as_it_is(self, size: int) -> bool:
-        """Whether an adapter reads its layer's input without a copy: in float32 without autocast, or, on a quantized layer under
-        it, in bfloat16. PEFT brings all else to the precision of A, autocast from there to its own."""
+        """Whether an adapter reads its layer's input without a copy: in float32 without autocast, or, on a quantized layer
+        under it, in bfloat16. PEFT brings all else to the precision of A, autocast from there to its own."""
         lora = self.recipe.lora
         if lora is None or lora.lora_dropout:
             return False

@@ -150,7 +150,7 @@ class _Course:
         return max(at_loss, in_layer, key=_size)
 
     def backward(self) -> dict[str, int]:
-        """The highest of its stages: the loss, then layer by layer from the last, whose activations go and whose gradients come."""
+        """The highest of its stages: the loss, then layer by layer from the last: its activations go, its gradients come."""
         kept = sum(self.kept) + self.flow.last_kept(self.load)
         stages = [self._with(gradients=self.carried, activations=kept, logits=self._logits(3), workspace=self.head)]
         grads = self.carried or self.gradients[self.shape.layers]
@@ -182,8 +182,9 @@ class _Course:
         return max(in_layer, at_logits, key=_size)
 
     def _logits(self, times: int) -> int:
-        """So many tensors of logits, which the loss reads in float32 whatever the model is in."""
-        return times * self.load.answers * self.shape.vocabulary * 4
+        """So many tensors of logits, which the loss reads in float32 always; soft-capped ones keep their tanh."""
+        capped = self.flow.product if self.shape.kind.caps else 0
+        return self.load.answers * self.shape.vocabulary * (4 * times + capped)
 
     def _with(self, **more: int) -> dict[str, int]:
         """What rests, and this on top."""

@@ -122,7 +122,7 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 def _number(shape: Shape, name: str) -> int:
-    """Of the transformer layer that a module stands in; -1 for embeddings, the count of the layers for what comes behind them."""
+    """Of the transformer layer that a module stands in; -1 for embeddings, the layers' count for what comes behind them."""
     path, (embedding, _, _, *tables) = shape.kind.path, shape.kind.ends
     if name.startswith(f"{path}."):
         return int(name[len(path) + 1 :].split(".")[0])
