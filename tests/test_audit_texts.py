@@ -216,3 +216,9 @@ def test_a_corpus_as_a_benchmark(shared: Path, tmp_path: Path) -> None:
         from_recipe(recipe(write(tmp_path / "made.csv", rows))), benchmarks=[shared / "data/self_instruct/seed_tasks.jsonl"]
     )
     assert rows_of(found(made, "benchmark_leak")) == list(range(62, 82))
+
+
+def test_addresses_are_of_no_language_and_a_word_without_end_is_passed_over() -> None:
+    addresses = "www.der-die-das.example und-das@ist-nicht.example https://der.die/das?und=ist"
+    assert language_of(f"{addresses} this is what the people of the town said") == "en"
+    assert language_of("der" * 400_000) == ""

@@ -116,6 +116,13 @@ def test_what_a_kind_of_task_can_do_without(tmp_path: Path) -> None:
     assert recipe.data.mix_path == str(tmp_path / "m.json") and recipe.data.target is None
 
 
+def test_label_names_that_nothing_reads_are_refused(tmp_path: Path) -> None:
+    answers = GOOD.replace('labels = ["no", "yes"]', 'kind = "generate"')
+    load(write(tmp_path, answers))
+    found = problems(tmp_path, answers + '[data.label_names]\n"1" = "yes"\n')
+    assert "[data.label_names] belongs to kind" in found[0]
+
+
 def test_label_names_must_lead_to_labels(tmp_path: Path) -> None:
     assert "[data.label_names] leads to maybe" in problems(tmp_path, GOOD + '[data.label_names]\n"1" = "maybe"\n')[0]
 

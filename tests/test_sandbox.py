@@ -266,3 +266,11 @@ def test_bounds_are_generous_by_default() -> None:
     assert sandbox.render("{{ text | upper }}", {"text": long}) == long.upper()
     with pytest.raises(Fault, match="1,048,576 characters"):
         sandbox.render("{{ text }}{{ text }}{{ text }}", {"text": long})
+
+
+@pytest.mark.parametrize("template", ["{{ text.upper }}", "{{ [1]|map('string') }}", "{% macro m() %}x{% endmacro %}{{ m }}"])
+def test_a_function_or_a_stream_is_no_text(template: str) -> None:
+    """Python's name of it holds an address in memory, which is another in every process: no two runs would be alike."""
+    with pytest.raises(Fault, match="is written where a text is meant") as caught:
+        sandbox.render(template, {"text": "hi"})
+    assert caught.value.kind == "error"

@@ -269,3 +269,9 @@ def test_super_ni_style_tasks_are_told_at_length(tmp_path: Path, tiny_base: Path
     worded_too = recipe(write_table(tmp_path / "t.csv"), tiny_base, task=task, data={"templates": "topic"})
     dressed = stages.prepare(worded_too, tmp_path / "worded")
     assert asking.ask(dressed.task, dressed.examples("test")[0]).startswith(f"{told}What is the text about?")
+
+
+def test_label_names_of_a_set_without_labels_are_refused(tmp_path: Path, tiny_base: Path) -> None:
+    data = {"templates": "closed_book_qa", "template_fields": {"question": "text"}, "label_names": {"True": "yes"}}
+    with pytest.raises(DataError, match="the templates of closed_book_qa have no labels"):
+        stages.prepare(worded(tmp_path, tiny_base, kind="generate", **data), tmp_path / "run")

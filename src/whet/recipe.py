@@ -51,6 +51,8 @@ class Recipe(Section):
         unknown = sorted(set(self.data.label_names.values()) - set(labels)) if labels else []
         if unknown:
             raise ValueError(f"[data.label_names] leads to {', '.join(unknown)}, which [task] labels does not hold")
+        if self.data.label_names and self.task.kind != "classify" and not self.data.templates:
+            raise ValueError('[data.label_names] belongs to kind = "classify", or to templates that have labels; leave it out')
         return self
 
     @model_validator(mode="after")

@@ -43,6 +43,8 @@ def open_wording(recipe: Recipe, labels: tuple[str, ...]) -> Wording | None:
     found = imported(data.templates)
     fixed = {field: text.removeprefix(FIXED) for field, text in data.template_fields.items() if text.startswith(FIXED)}
     shares = Shares(data.options_fraction, data.inverted_fraction, data.few_shot_fraction, data.shots)
+    if data.label_names and task.kind == "generate" and not found.labels:
+        raise DataError(Problem("[data.label_names]", f"the templates of {found.name} have no labels", "Leave it out"))
     bound = bind(found, task, shares, data.template, fixed)
     columns = _columns(bound, recipe, fixed)
     _require_one_wording(bound, recipe, task)

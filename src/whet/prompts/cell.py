@@ -14,7 +14,7 @@ import resource
 import signal
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -41,7 +41,7 @@ class Cell(SandboxedEnvironment):
     intercepted_binops = frozenset({"*", "**"})
 
     def __init__(self, most_characters: int) -> None:
-        super().__init__(undefined=Missing, loader=FunctionLoader(refuse_file))
+        super().__init__(undefined=Missing, loader=FunctionLoader(refuse_file), finalize=written)
         self.most_characters = most_characters
         self.filters |= {"choice": choice, "most_frequent": most_frequent}
         self.globals["zip"] = zip
@@ -62,6 +62,13 @@ class Cell(SandboxedEnvironment):
         if too_large:
             raise OverflowError(f"the result of {operator} would be too large")
         return super().call_binop(context, operator, left, right)
+
+
+def written(value: Any) -> Any:
+    """What `{{ ... }}` writes: the value, unless it is a function or a stream, whose name in Python is another each time."""
+    if not isinstance(value, Undefined) and (callable(value) or isinstance(value, Iterator)):
+        raise TypeError(f"a {type(value).__name__} is written where a text is meant; `|list` or `|join` makes one of a stream")
+    return value
 
 
 def refuse_file(name: str) -> None:

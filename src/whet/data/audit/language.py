@@ -20,7 +20,7 @@ FEWEST_HITS = 2
 MINORITY_SHARE = 0.25
 STRAY_SHARE = 0.01
 UNSURE = ""
-_ADDRESS = re.compile(r"\S+@\S+|\w+://\S+|www\.\S+")
+_ADDRESS = ("@", "://", "www.")  # a word that holds one is an address, and of no language
 _LITTLE_WORDS = {
     "en": "the of and to in is that for it with as was on are be this by at from not have or an which you we they their has",
     "de": "der die das und ist nicht ein eine zu den mit von auf für im dem des sich auch als wir werden wird es sind oder bei",
@@ -64,7 +64,8 @@ def language_of(text: str) -> str:
     script = _script_of(text)
     if script != "Latin":
         return script
-    words = re.findall(r"[^\W\d_]+", _ADDRESS.sub(" ", text.casefold()))
+    plain = " ".join(word for word in text.casefold().split() if not any(mark in word for mark in _ADDRESS))
+    words = re.findall(r"[^\W\d_]+", plain)
     if len(words) < FEWEST_WORDS:
         return UNSURE
     # Words of one letter are left out: they are initials and numerals in every language.

@@ -43,7 +43,7 @@ def find_personal(text: str) -> Iterator[tuple[str, str]]:
     yield from (("card number", card) for card in cards)
     yield from (("telephone number", match[0]) for match in _PHONE.finditer(text) if 8 <= sum(map(str.isdigit, match[0])) <= 15)
     for match in (*_IPV4.finditer(text), *_IPV6.finditer(text)):
-        if _is_address(match[0]) and not _VERSION.search(text[: match.start()]):
+        if _is_address(match[0]) and not _VERSION.search(text[max(0, match.start() - 20) : match.start()]):
             yield "IP address", match[0]
 
 

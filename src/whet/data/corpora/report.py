@@ -51,7 +51,7 @@ class Report:
 
     @property
     def notes(self) -> list[str]:
-        """What else a person should know: options without effect; a file in which nothing, or one thing only, can be learned."""
+        """What else a person should know: options without effect; a file in which nothing, or one thing, can be learned."""
         told = [f"{self.format} has no choice of {' and '.join(self.unheeded)}: all of it is read."] if self.unheeded else []
         if self.read and self.reasons[EMPTY_TARGET] == self.read:
             return [*told, "No record of it has an answer: something went wrong when it was made."]
