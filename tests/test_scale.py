@@ -184,13 +184,91 @@ def test_a_stream_is_prepared_once(tmp_path: Path) -> None:
     assert same(stages.prepare(given, tmp_path / "run"), again), "and is the run that prepare goes on with"
 
 
+def table(path: Path, n: int, *, with_groups: bool = False) -> Path:
+    """Sentences with a label each; some stand twice, some with another label, some nearly, some cannot be read."""
+    draw, lines = random.Random(n), ["text,label,talk"]
+    said: list[str] = []
+    for i in range(n):
+        if said and draw.random() < 0.1:
+            text = draw.choice(said) + draw.choice(["", "", "!", f" {draw.choice(WORDS)}"])
+        else:
+            text = " ".join(draw.choices(WORDS, k=draw.randint(6, 14)))
+        said.append(text)
+        label = draw.choices(["yes", "no", "perhaps", "J"], [5, 3, 1, 1])[0]
+        lines.append(f"{text},{label},{f'talk{i // 9}' if with_groups and draw.random() < 0.9 else ''}")
+    lines[7], lines[20], lines[-1] = "too,many,cells,here", ",yes,talk3", ",no,talk1"
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def table_recipe(path: Path, train: dict[str, Any] | None = None, **data: Any) -> Recipe:
+    columns = {"input": "text", "target": "label", "label_names": {"J": "yes"}}
+    task = {"kind": "classify", "instruction": "Is it so?"}
+    return parse({"name": "made", "task": task, "data": {"path": str(path), **columns, **data}, "train": train or {}})
+
+
+@pytest.mark.parametrize(("with_groups", "processes"), [(False, 1), (True, 2)])
+def test_a_table_with_labels(tmp_path: Path, with_groups: bool, processes: int) -> None:
+    path = table(tmp_path / "t.csv", 1500, with_groups=with_groups)
+    given = table_recipe(path, **({"group": "talk"} if with_groups else {}))
+    one, other = both(given, tmp_path, processes)
+    assert same(one, other)
+    made = one.manifest["dataset"]
+    assert {"duplicate", "conflict", "leak", "bad_row", "empty_input"} <= made["dropped"].keys()
+    assert made["labels"] == ["no", "perhaps", "yes"] and any("more than one label" in note for note in made["notes"])
+    assert bool(made["splits"]["train"]["groups"]) == with_groups
+
+
+def test_tables_that_are_splits_of_their_own(tmp_path: Path) -> None:
+    paths = [table(tmp_path / f"{name}.csv", n) for name, n in (("all", 300), ("held", 60), ("last", 50))]
+    rest = paths[2].read_text("utf-8").replace(",perhaps,", ",no,")
+    paths[2].write_text(rest, "utf-8")
+    one, other = both(table_recipe(paths[0], validation_path=str(paths[1]), test_path=str(paths[2])), tmp_path)
+    assert same(one, other) and "No test row has the label 'perhaps'." in one.manifest["dataset"]["notes"]
+
+
+def test_an_answer_that_is_no_label_is_refused_alike(tmp_path: Path) -> None:
+    path = table(tmp_path / "t.csv", 100)
+    path.write_text(path.read_text("utf-8").replace("perhaps", "yess", 1), "utf-8")
+    said = []
+    for prepare in (stages.prepare, stages.prepare_stream):
+        with pytest.raises(DataError) as error:
+            prepare(table_recipe(path), tmp_path / "run")
+        said.append(str(error.value))
+    assert said[0] == said[1] and "'yess' (1 row: " in said[0]
+
+
+def test_answers_of_a_corpus_that_are_labels(tmp_path: Path) -> None:
+    made = [{**row, "output": "good" if i % 3 else "bad"} for i, row in enumerate(rows(200))]
+    given = parse({
+        "name": "made", "task": {"kind": "classify", "labels": ["good", "bad"]},
+        "data": {"path": str(write(tmp_path / "made.jsonl", made)), "format": "auto"},
+    })  # fmt: skip
+    assert same(*both(given, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("classification/banking77_test.csv", {"input": "text", "target": "category"}),
+        ("promises/mimac_pledges_sv_a.tsv", {"input": "text", "target": "binary_pledge", "group": "manifesto_id"}),
+    ],
+)
+def test_real_tables(shared: Path, tmp_path: Path, name: str, data: dict[str, Any]) -> None:
+    path = shared / "data" / name
+    columns = read_rows(path).columns
+    assert {data["input"], data["target"]} <= set(columns), columns
+    labels = tuple(sorted({cell for cell in read_rows(path).column(data["target"]) if cell}))
+    task = {"kind": "classify", "instruction": "Which?", "labels": labels}
+    given = parse({"name": "real", "task": task, "data": {"path": str(path), **data}, "train": {"too_long": "drop"}})
+    assert same(*both(given, tmp_path))
+
+
 def test_what_is_no_stream_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table = tmp_path / "t.csv"
-    table.write_text("text,label\na,b\n", "utf-8")
-    given = parse({"name": "t", "task": {"instruction": "x"}, "data": {"path": str(table), "input": "text", "target": "label"}})
+    given = table_recipe(table(tmp_path / "t.csv", 40), templates="classification", extra_path="more.csv")
     with pytest.raises(RecipeError) as error:
         stages.prepare_stream(given, tmp_path / "run")
-    assert len(error.value.problems) == 2 and "only public corpora" in str(error.value)
+    assert [problem.where for problem in error.value.problems] == ["[data] extra_path", "[data] templates"]
     file = tmp_path / "t.toml"
     file.write_text(given.dump(), "utf-8")
     assert main(["prepare", str(file), "--processes", "2"]) == 2

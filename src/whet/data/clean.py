@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 from whet.data.near import normal_form
@@ -33,18 +33,13 @@ def clean(examples: Sequence[Example], *, kind: Kind = "classify") -> Sifted:
     for same in texts.values():
         if kind == "classify" and len({e.target for e in same}) > 1:
             contradicted += 1
-            verbatim += _is_verbatim(same)
-            detail = "the same text has different labels: " + ", ".join(f"{e.target!r} in row {e.origin.row}" for e in same)
-            fates |= {e.id: Drop(e.origin, CONFLICT, detail, e.text[:200]) for e in same}
+            verbatim += is_verbatim((e.text, e.target) for e in same)
+            said = [(e.target, e.origin.row) for e in same]
+            fates |= {e.id: conflict(e.origin, said, e.text) for e in same}
         else:
             fates |= {e.id: repeat(e.origin, same[0].origin.row, e.text) for e in same[1:]}
     notes = _twin_group_notes(examples, list(texts.values()))
-    if contradicted:
-        rows = sum(drop.reason == CONFLICT for drop in fates.values())
-        notes.append(
-            f"{contradicted:,} text{'s' if contradicted > 1 else ''} with more than one label ({verbatim:,} letter for letter, "
-            f"{contradicted - verbatim:,} but for case, space and punctuation): all {rows:,} rows are dropped."
-        )
+    notes += conflict_notes(contradicted, verbatim, sum(drop.reason == CONFLICT for drop in fates.values()))
     kept = [e for e in examples if e.id not in fates]
     return Sifted(kept, [fates[e.id] for e in examples if e.id in fates], notes)
 
@@ -59,11 +54,27 @@ def repeat(origin: Origin, first: int, text: str) -> Drop:
     return Drop(origin, DUPLICATE, f"the same as row {first}", text[:200])
 
 
-def _is_verbatim(same: Sequence[Example]) -> bool:
-    """Whether one and the same spelling carries two labels, not only two spellings of one text."""
+def conflict(origin: Origin, said: Sequence[tuple[str, int]], text: str) -> Drop:
+    """The Drop of a row whose text has different labels; `said` are the label and the number of every row that has it."""
+    detail = "the same text has different labels: " + ", ".join(f"{label!r} in row {row}" for label, row in said)
+    return Drop(origin, CONFLICT, detail, text[:200])
+
+
+def conflict_notes(texts: int, verbatim: int, rows: int) -> list[str]:
+    """The note that so many texts have more than one label, so many of them letter for letter, in so many rows."""
+    if not texts:
+        return []
+    return [
+        f"{texts:,} text{'s' if texts > 1 else ''} with more than one label ({verbatim:,} letter for letter, "
+        f"{texts - verbatim:,} but for case, space and punctuation): all {rows:,} rows are dropped."
+    ]
+
+
+def is_verbatim(said: Iterable[tuple[str, str]]) -> bool:
+    """Whether one and the same spelling carries two labels, not only two spellings of one text; of texts and their labels."""
     labels: dict[str, set[str]] = {}
-    for example in same:
-        labels.setdefault(example.text, set()).add(example.target)
+    for text, label in said:
+        labels.setdefault(text, set()).add(label)
     return any(len(found) > 1 for found in labels.values())
 
 

@@ -24,9 +24,9 @@ from whet.data.plain_text import read_plain_text
 from whet.data.provenance import Tally, state_rows, terms_of
 from whet.data.read import read_rows
 from whet.data.split import split
-from whet.data.table import Sifted
+from whet.data.table import Sifted, Table
 from whet.errors import DataError
-from whet.example import Drop, Example, Task, Template
+from whet.example import Drop, Example, Kind, Task, Template
 from whet.recipe import EMBEDDED_DATA, Recipe
 from whet.run import Run, file_hash
 
@@ -155,15 +155,32 @@ def _read_table(recipe: Recipe, name: str, labels: tuple[str, ...], *, says_whos
         labels: what they may be.
         says_whose: whether columns `licence` and `maker`, where it has them, count before what the recipe states.
     """
+    table = open_table(recipe, name)
+    return table.read, table_examples(recipe, table, labels, says_whose=says_whose)
+
+
+def open_table(recipe: Recipe, name: str) -> Table:
+    """A table of the recipe, as it says that tables are read."""
+    data = recipe.data
+    return read_rows(location(name), encoding=data.encoding, delimiter=data.delimiter, header=data.header, split=data.split)
+
+
+def table_examples(
+    recipe: Recipe, table: Table, labels: tuple[str, ...], *, says_whose: bool = False, kind: Kind | None = None
+) -> Sifted:
+    """The Examples of a table, or of some of its rows (see `_read_table`).
+
+    Args:
+        kind: whose rows are checked; left out, the recipe's. As `generate`, answers are not looked at.
+    """
     data, task = recipe.data, recipe.task
-    table = read_rows(location(name), encoding=data.encoding, delimiter=data.delimiter, header=data.header, split=data.split)
     made = to_examples(
         table, input=data.input, target=data.target, group=data.group, instruction=data.instruction, fallback=task.instruction,
-        labels=labels, label_names=data.label_names, kind=task.kind,
+        labels=labels, label_names=data.label_names, kind=kind or task.kind,
     )  # fmt: skip
     stated = {"licence": data.licence, "maker": data.maker}
     licence, maker = (key if says_whose and key in table.columns else given for key, given in stated.items())
-    return table.read, made._replace(examples=state_rows(made.examples, table, licence, maker))
+    return made._replace(examples=state_rows(made.examples, table, licence, maker))
 
 
 def _extra(recipe: Recipe, labels: tuple[str, ...], wording: templated.Wording | None) -> _Part:

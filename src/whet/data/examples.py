@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
-from whet.data.labels import count_cells, find_labels, unknown_labels
+from whet.data.labels import Cell, count_cells, find_labels, unknown_labels
 from whet.data.table import Row, Sifted, Table
 from whet.errors import DataError, Problem
 from whet.example import Drop, Example, Kind, Origin
@@ -79,10 +79,15 @@ def to_examples(
         names = label_names or {}
         examples = [replace(e, target=names.get(e.target, e.target)) for e in examples]
         notes += check_labels(f"{table.source}, column {target!r}", [(e.origin.row, e.target) for e in examples], labels)
-    loners = sum(example.group is None for example in examples) if group is not None else 0
-    if loners:
-        notes.append(f"{table.source}: {loners:,} rows name no group in column {group!r}; each is a group of its own.")
+    notes += loner_notes(table.source, sum(example.group is None for example in examples), group)
     return Sifted(examples, sorted(drops, key=lambda drop: drop.origin.row), notes)
+
+
+def loner_notes(source: str, loners: int, group: str | None) -> list[str]:
+    """The note that so many rows name no group, where rows have one."""
+    if group is None or not loners:
+        return []
+    return [f"{source}: {loners:,} rows name no group in column {group!r}; each is a group of its own."]
 
 
 def _why_unusable(example: Example, needs_target: bool, needs_instruction: bool) -> tuple[str, str]:
@@ -130,7 +135,11 @@ def check_labels(where: str, answers: Sequence[tuple[int, str]], labels: Sequenc
     Raises:
         DataError: some are no labels: all of them at once, grouped by the label that they look like.
     """
-    cells = count_cells(answers)
+    return check_cells(where, count_cells(answers), labels)
+
+
+def check_cells(where: str, cells: Sequence[Cell], labels: Sequence[str]) -> list[str]:
+    """What `check_labels` says of answers that are counted."""
     if not labels:
         _, problems, notes = find_labels(where, cells)
     else:

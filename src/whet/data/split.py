@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, groupby
 from typing import Literal
@@ -73,7 +73,8 @@ def split(
     _require_apart(splits)
     splits = _drop_leaks(splits, threshold)
     _require_labels(splits, labels)
-    return replace(splits, notes=(*splits.notes, *_label_notes(splits, labels)))
+    held = {name: {e.target for e in rows} for name, rows in splits.items()[1:]}
+    return replace(splits, notes=(*splits.notes, *label_notes(held, labels)))
 
 
 def _require_rows(examples: Sequence[Example], parts: int) -> None:
@@ -247,9 +248,24 @@ def size_problems(source: str, sizes: Mapping[SplitName, int]) -> list[Problem]:
 def _require_labels(splits: Splits, labels: Sequence[str]) -> None:
     """Raise if train cannot teach the task, or another split has nothing to measure."""
     source = next((rows[0].origin.source for _, rows in splits.items() if rows), "data")
-    problems = size_problems(source, {name: len(rows) for name, rows in splits.items()})
-    counts = Counter(e.target for e in splits.train)
-    if labels and splits.train:
+    sizes, counts = {name: len(rows) for name, rows in splits.items()}, Counter(e.target for e in splits.train)
+    if problems := split_problems(source, sizes, counts, labels):
+        raise DataError(*problems)
+
+
+def split_problems(
+    source: str, sizes: Mapping[SplitName, int], counts: Counter[str], labels: Sequence[str]
+) -> list[Problem]:
+    """Why train cannot teach the task, or another split has nothing to measure.
+
+    Args:
+        source: of the rows.
+        sizes: the rows of each split.
+        counts: the rows of each label in train.
+        labels: of a `classify` task; else empty.
+    """
+    problems = size_problems(source, sizes)
+    if labels and sizes["train"]:
         if len(counts) == 1:
             problems.append(
                 Problem(source, f"every training row has the label {next(iter(counts))!r}", "Add rows of the other labels")
@@ -260,15 +276,14 @@ def _require_labels(splits: Splits, labels: Sequence[str]) -> None:
                 Problem(source, f"no training row has the label {label!r}", "Add such rows, or take it out of [task] labels")
                 for label in missing
             ]
-    if problems:
-        raise DataError(*problems)
+    return problems
 
 
-def _label_notes(splits: Splits, labels: Sequence[str]) -> list[str]:
-    """A note for the labels that validation or test does not hold: nothing can be said about them there."""
+def label_notes(held: Mapping[str, Iterable[str]], labels: Sequence[str]) -> list[str]:
+    """A note for the labels that a split which is kept apart does not hold: nothing can be said about them there."""
     notes = []
-    for name, rows in splits.items()[1:]:
-        missing = sorted(set(labels) - {e.target for e in rows})
+    for name, present in held.items():
+        missing = sorted(set(labels) - set(present))
         if missing:
             notes.append(f"No {name} row has the label{'s' if len(missing) > 1 else ''} {', '.join(map(repr, missing))}.")
     return notes

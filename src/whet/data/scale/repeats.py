@@ -1,4 +1,4 @@
-"""Rows that repeat an earlier one, documents that are one twice, rows that are too long."""
+"""Rows that repeat an earlier one or contradict another, documents that are one twice, rows that are too long."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from whet.data.clean import count_shared, repeat, twin_group_notes
+from whet.data.clean import conflict, conflict_notes, count_shared, is_verbatim, repeat, twin_group_notes
 from whet.data.scale.near import Pairs
 from whet.data.scale.spill import groups_of
 from whet.data.scale.store import Fate, Store, drop_line
@@ -16,31 +16,62 @@ from whet.recipe import Recipe
 
 
 def drop_repeats(store: Store, parts: int) -> list[list[str]]:
-    """Marks rows that repeat an earlier one of their file, and writes `repeats-<file>`; notes of documents that are one twice.
+    """Marks rows that repeat an earlier one of their file, or whose text has another label there, and writes `repeats-<file>`.
 
     Args:
         store: all rows.
         parts: how many files they come from.
 
     Returns:
-        The notes of each file.
+        The notes of each file: documents that are one twice, contradictions.
     """
     repeats, shared = Pairs(store.folder / "repeats", store.rows), [Counter[tuple[str, str]]() for _ in range(parts)]
     names: dict[int, str] = {}
+    conflicts = [_Conflicts() for _ in range(parts)]
     for records in store.same.sorted():
         for group in groups_of(records, 2):
             rows = group[:, 2]
-            store.fates[rows[1:]] = Fate.REPEAT
-            repeats.add(rows[1:], np.full(len(rows) - 1, rows[0]))
+            if len({store.label_of[row] for row in rows.tolist()}) > 1:
+                store.fates[rows] = Fate.CONFLICT
+                repeats.add(rows, np.full(len(rows), rows[0]))
+                conflicts[store.part_of(int(rows[0]))].add(store, rows.tolist())
+            else:
+                store.fates[rows[1:]] = Fate.REPEAT
+                repeats.add(rows[1:], np.full(len(rows) - 1, rows[0]))
             if store.names_a_group:
                 count_shared(_groups_of(store, rows.tolist(), names), shared[store.part_of(int(rows[0]))])
     files = [(store.folder / f"repeats-{number}").open("wb") for number in range(parts)]
     for row, (first,) in repeats:
-        example = store.example(row)
-        files[store.part_of(row)].write(drop_line(repeat(example.origin, store.numbers[first], store.read_text(row))))
+        origin, part = store.example(row).origin, store.part_of(row)
+        if store.fates[row] == Fate.CONFLICT:
+            drop = conflict(origin, conflicts[part].said[first], store.read_text(row))
+        else:
+            drop = repeat(origin, store.numbers[first], store.read_text(row))
+        files[part].write(drop_line(drop))
     for file in files:
         file.close()
-    return [twin_group_notes(_group_sizes(store, pairs, names, number), pairs) for number, pairs in enumerate(shared)]
+    return [
+        [*twin_group_notes(_group_sizes(store, pairs, names, number), pairs), *conflicts[number].notes()]
+        for number, pairs in enumerate(shared)
+    ]
+
+
+class _Conflicts:
+    """The texts of a file that have more than one label: by the first row of each, label and number of every one."""
+
+    def __init__(self) -> None:
+        self.said: dict[int, list[tuple[str, int]]] = {}
+        self._verbatim = 0
+
+    def add(self, store: Store, rows: Sequence[int]) -> None:
+        """Takes the rows of one text."""
+        labels = [store.labels[store.label_of[row]] for row in rows]
+        self.said[rows[0]] = [(label, store.numbers[row]) for label, row in zip(labels, rows, strict=True)]
+        self._verbatim += is_verbatim((store.read_text(row), label) for label, row in zip(labels, rows, strict=True))
+
+    def notes(self) -> list[str]:
+        """What a person should know."""
+        return conflict_notes(len(self.said), self._verbatim, sum(map(len, self.said.values())))
 
 
 def _groups_of(store: Store, rows: Sequence[int], names: dict[int, str]) -> Counter[str]:

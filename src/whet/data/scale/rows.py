@@ -51,7 +51,8 @@ class Done:
         lines: each row as JSON, as it is written down.
         forms: the normal form of each text, a line each.
         bands: (N, 20) keys of each text (see `minhash`).
-        same: (N, 2) what rows share that say the same, text and answer.
+        same: (N, 2) what rows share that say the same: text and answer, or the text alone where it has one answer only.
+        labels: the answer of each row of a `classify` task; else empty texts, as nothing is counted by them.
         order: (N, 2) the place in the seed's order.
         group: (N, 2) the place of the row's group in the seed's order; a row that names none is a group of its own.
         names_group: (N,) does the row name one?
@@ -66,6 +67,7 @@ class Done:
     forms: list[bytes]
     bands: Numbers
     same: Numbers
+    labels: list[str]
     order: Numbers
     group: Numbers
     names_group: NDArray[np.bool_]
@@ -87,14 +89,16 @@ def work(recipe: Recipe, batch: Batch) -> Done:
     # Rows repeat one another as they were read, before any of them is cut.
     cut = {misfit.place: normal_form(batch.examples[misfit.place].text) for misfit in misfits if misfit.is_cut}
     read = [cut.get(place, form) for place, form in enumerate(forms)]
-    targets = [example.target for example in fitted]
+    targets, is_classify = [example.target for example in fitted], recipe.task.kind == "classify"
+    alike = read if is_classify else [answered(form, target) for form, target in zip(read, targets, strict=True)]
     groups = [e.group if e.group is not None else lone_group(form) for e, form in zip(fitted, forms, strict=True)]
     return Done(
         part=batch.part,
         lines=[json.dumps(e.to_json(), ensure_ascii=False).encode("utf-8", "surrogatepass") for e in fitted],
         forms=[as_line(form) for form in forms],
         bands=band_keys(forms),
-        same=_pairs(_digest(f"{batch.part}\n{answered(form, target)}") for form, target in zip(read, targets, strict=True)),
+        same=_pairs(_digest(f"{batch.part}\n{what}") for what in alike),
+        labels=targets if is_classify else [""] * len(targets),
         order=_pairs(row_order(seed, form, target) for form, target in zip(forms, targets, strict=True)),
         group=_pairs(group_order(seed, group) for group in groups),
         names_group=np.array([example.group is not None for example in fitted], dtype=bool),

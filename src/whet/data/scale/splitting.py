@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whet.data.scale.near import OUT, Met, Pairs, compare
-from whet.data.scale.spill import Buckets, groups_of
+from whet.data.scale.spill import PARTS, Buckets, groups_of
 from whet.data.scale.store import Fate, Store, drop_line
 from whet.data.split import NAMES, GroupWalk, Walk, group_size_class, leak, leak_notes, require_rows
 from whet.errors import DataError, Problem
@@ -17,6 +17,7 @@ from whet.recipe import Recipe
 
 SIDE: dict[str, int] = {name: side for side, name in enumerate(NAMES)}
 SIZE_BITS = 6  # of the highest number that a group is sorted by: the power of two of its rows
+MOST_PARTS = 4096
 
 
 def split(store: Store, recipe: Recipe) -> None:
@@ -53,41 +54,62 @@ def _is_grouped(store: Store, own: range) -> bool:
 
 
 def _split_rows(store: Store, own: range, shares: Mapping[str, float]) -> None:
-    """Gives each row its split, in the seed's order."""
-    walk, is_first, kept = Walk(shares), True, store.kept
-    for records in store.order.sorted():
-        for row in records[:, 2].tolist():
+    """Gives each row its split, label by label, in the seed's order."""
+    walk, before, kept = Walk(shares), None, store.kept
+    for rows, labels in _by_label(store):
+        for row, label in zip(rows.tolist(), labels.tolist(), strict=True):
             if row < own.stop and kept[row]:
-                store.sides[row] = SIDE[walk.next(is_first=is_first)]
-                is_first = False
+                store.sides[row] = SIDE[walk.next(is_first=label != before)]
+                before = label
 
 
-def _groups(store: Store, own: range) -> Iterator[tuple[int, int, NDArray[np.uint64]]]:
-    """The groups of the kept rows of `path`, always in the same order: the two numbers of each, and its rows."""
+def _by_label(store: Store) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.uint64]]]:
+    """All rows and their labels, label by label in the order of their names, in the seed's order within one."""
+    names = store.labels
+    if len(names) < 2:
+        yield from ((records[:, 2], records[:, 3]) for records in store.order.sorted())
+        return
+    bits, ranks = (len(names) - 1).bit_length(), np.argsort(np.argsort(np.array(names, dtype=object))).astype(np.uint64)
+    sorted_again = Buckets(store.folder / "by_label", 5, min(MOST_PARTS, PARTS << bits))
+    for records in store.order.sorted():
+        key = (ranks[records[:, 3]] << np.uint64(64 - bits)) | (records[:, 0] >> np.uint64(bits))
+        sorted_again.add(key, records[:, 0], records[:, 1], records[:, 2], records[:, 3])
+    for records in sorted_again.sorted():
+        yield records[:, 3], records[:, 4]
+
+
+def _groups(store: Store, own: range) -> Iterator[NDArray[np.uint64]]:
+    """The records of the groups of the kept rows of `path`, always in the same order: two numbers, row, -, label."""
     kept = store.kept
     for records in store.groups.sorted():
         rows = records[:, 2]
         mine = records[(rows < own.stop) & kept[rows]]
         if len(mine):
             starts = np.flatnonzero((mine[1:, :2] != mine[:-1, :2]).any(axis=1)) + 1
-            yield from ((int(group[0, 0]), int(group[0, 1]), group[:, 2]) for group in np.split(mine, starts))
+            yield from np.split(mine, starts)
 
 
 def _split_groups(store: Store, own: range, shares: Mapping[str, float]) -> None:
     """Gives each group its split, the large ones first, then in the seed's order."""
-    by_size, sizes = Buckets(store.folder / "by_size", 4), []
-    for place, (one, other, rows) in enumerate(_groups(store, own)):
-        size_class = 2**SIZE_BITS - 1 - group_size_class(len(rows))
+    by_size, counts, names = Buckets(store.folder / "by_size", 4), list[Counter[str]](), store.labels
+    known: dict[tuple[tuple[str, int], ...], Counter[str]] = {}  # most groups are small, and so alike
+    for place, group in enumerate(_groups(store, own)):
+        one, other = int(group[0, 0]), int(group[0, 1])
+        size_class = 2**SIZE_BITS - 1 - group_size_class(len(group))
         key = (size_class << (64 - SIZE_BITS)) | (one >> SIZE_BITS)
         by_size.add(*(np.array([value], dtype=np.uint64) for value in (key, one, other, place)))
-        sizes.append(len(rows))
-    walk, homes, left = GroupWalk(shares, Counter({"": sum(sizes)})), np.zeros(len(sizes), dtype=np.uint8), len(sizes)
+        mine = Counter(names[label] for label in group[:, 4].tolist())
+        counts.append(known.setdefault(tuple(mine.items()), mine))
+    total: Counter[str] = Counter()
+    for mine in counts:
+        total.update(mine)
+    walk, homes, left = GroupWalk(shares, total), np.zeros(len(counts), dtype=np.uint8), len(counts)
     for records in by_size.sorted():
         for place in records[:, 3].tolist():
-            homes[place] = SIDE[walk.next(Counter({"": sizes[place]}), left)]
+            homes[place] = SIDE[walk.next(counts[place], left)]
             left -= 1
-    for place, (_, _, rows) in enumerate(_groups(store, own)):
-        store.sides[rows] = homes[place]
+    for place, group in enumerate(_groups(store, own)):
+        store.sides[group[:, 2]] = homes[place]
 
 
 def _require_apart(store: Store) -> None:

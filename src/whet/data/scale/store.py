@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
@@ -28,6 +29,7 @@ class Fate(IntEnum):
     REPEAT = 1
     TOO_LONG = 2
     LEAK = 3
+    CONFLICT = 4
 
 
 class Store:
@@ -40,8 +42,10 @@ class Store:
         self.lines, self.forms = Texts(folder / "lines"), Texts(folder / "forms")
         self.meetings = Meetings(folder / "near")
         self.same, self.ids = Buckets(folder / "same", 3), Buckets(folder / "ids", 2)
-        self.order, self.groups = Buckets(folder / "order", 3), Buckets(folder / "groups", 4)
+        self.order, self.groups = Buckets(folder / "order", 4), Buckets(folder / "groups", 5)
         self.numbers, self.kinds, self.group_of = (Column(folder / name) for name in ("numbers", "kinds", "group_of"))
+        self.label_of = Column(folder / "label_of")
+        self._labels: dict[str, int] = {}
         self.names_a_group = False
         self.misfits: list[tuple[int, int, bool]] = []  # row, tokens, is it cut
         self._misfit_drops = Texts(folder / "misfits")
@@ -59,8 +63,10 @@ class Store:
         self.meetings.add(done.bands)
         self.same.add(done.same[:, 0], done.same[:, 1], rows)
         self.ids.add(done.ids, rows)
-        self.order.add(done.order[:, 0], done.order[:, 1], rows)
-        self.groups.add(done.group[:, 0], done.group[:, 1], rows, done.names_group)
+        labels = np.array([self._labels.setdefault(label, len(self._labels)) for label in done.labels], dtype=np.uint64)
+        self.label_of.add(labels)
+        self.order.add(done.order[:, 0], done.order[:, 1], rows, labels)
+        self.groups.add(done.group[:, 0], done.group[:, 1], rows, done.names_group, labels)
         self.numbers.add(done.numbers)
         self.kinds.add(np.array([self._kinds.setdefault(kind, len(self._kinds)) for kind in done.kinds], dtype=np.uint64))
         self.group_of.add(np.where(done.names_group, done.group[:, 0], np.uint64(0)))
@@ -115,6 +121,19 @@ class Store:
         found: NDArray[np.bool_] = self.fates == Fate.KEPT
         return found
 
+    @property
+    def labels(self) -> list[str]:
+        """The labels by their numbers, in order of appearance; one empty text where the task has none."""
+        return list(self._labels)
+
+    def count_labels(self, wanted: NDArray[np.bool_]) -> Counter[str]:
+        """How many of the rows that a mask wants have each label."""
+        counts, start = np.zeros(len(self._labels), dtype=np.int64), 0
+        for block in self.label_of.blocks():
+            counts += np.bincount(block[wanted[start : start + len(block)]].astype(np.int64), minlength=len(counts))
+            start += len(block)
+        return Counter({label: int(n) for label, n in zip(self._labels, counts, strict=True) if n})
+
     def tally(self, *wanted: NDArray[np.bool_]) -> Tally:
         """Whose rows these are, counted in the order of the masks."""
         found, names = Tally(), list(self._kinds)
@@ -134,7 +153,7 @@ class Store:
 
     def __exit__(self, *error: object) -> None:
         """Lets go of the files."""
-        for part in (self.lines, self.forms, self._misfit_drops, self.numbers, self.kinds, self.group_of):
+        for part in (self.lines, self.forms, self._misfit_drops, self.numbers, self.kinds, self.group_of, self.label_of):
             part.close()
 
 
