@@ -20,6 +20,7 @@ from whet.recipe import Recipe
 
 TAIL_SHARE = 4  # the last layer of a tree computes only what is read, where that is at most one column in so many
 SPELLED_KEPT = 4  # GELU spelled out keeps x, x/2, the tanh, and one more than it
+TREE_COPIES = 12  # queries' widths that the backward pass of attention over a tree holds at a time, on a CPU
 FLASH_HEADS = 256  # widest heads for which attention reads shared keys and values without repeating them
 
 
@@ -58,8 +59,11 @@ class Flow:
 
     @property
     def product(self) -> int:
-        """Of one number that comes out of a linear layer. A quantized one answers in the precision in which it was asked."""
-        return self.stream if self._quantized else min(self.stream, 2 if self._casts else 4)
+        """Of one number that comes out of a linear layer. A quantized one answers in the precision in which it was asked, but
+        for those in 8 bits on a CPU, which autocast reaches."""
+        if self._quantized and not (self.recipe.model.quantize == "int8" and self.device == "cpu"):
+            return self.stream
+        return min(self.stream, 2 if self._casts else 4)
 
     @property
     def _is_fused(self) -> bool:
@@ -108,10 +112,17 @@ class Flow:
         shape = self.shape
         inside = (3 if shape.kind.is_gated else 2) * shape.ffn * self.product
         around = 2 * shape.width * self.stream
-        return load.columns * (max(inside, 3 * shape.width * 4) + around) + self._unpacked()
+        # Node by node, attention gathers its five inputs, and joins what it makes of each into three gradients.
+        attention = TREE_COPIES * shape.query_width * self.product if self._is_on_cpu_tree else 0
+        return load.columns * (max(inside, attention, 3 * shape.width * 4) + around) + self._unpacked()
 
-    def forward_transient(self, load: Load) -> int:
-        """What the forward pass of one layer makes and drops, where nothing is kept: its widest part."""
+    def output(self, load: Load) -> int:
+        """What the forward pass of a layer that keeps its activations makes and drops: what goes into the last product, what
+        comes out of it, and the sum with the stream."""
+        return load.columns * (self.shape.ffn * self.product + 2 * self.shape.width * self.stream) + self._unpacked()
+
+    def scored(self, load: Load) -> int:
+        """What the forward pass of one layer holds where nothing is kept: its widest part."""
         shape = self.shape
         inside = (3 if shape.kind.is_gated else 2) * shape.ffn * self.product
         attention = (4 * shape.query_width + shape.width) * self.product + self._scores(load) // max(1, load.columns)

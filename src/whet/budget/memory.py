@@ -145,7 +145,7 @@ class _Course:
         """At the loss: all activations, the logits in float32 and their logarithms; or in the last layer."""
         kept = sum(self.kept) + self.flow.last_kept(self.load)
         at_loss = self._with(gradients=self.carried, activations=kept, logits=self._logits(2), workspace=self.head)
-        inside = self.flow.forward_transient(self.load)
+        inside = self.flow.output(self.load)
         in_layer = self._with(gradients=self.carried, activations=sum(self.kept), workspace=inside)
         return max(at_loss, in_layer, key=_size)
 
@@ -155,15 +155,18 @@ class _Course:
         stages = [self._with(gradients=self.carried, activations=kept, logits=self._logits(3), workspace=self.head)]
         grads = self.carried or self.gradients[self.shape.layers]
         kept -= self.flow.last_kept(self.load)
-        inside = self.flow.layer_transient(self.load)
+        embedding = self.gradients[-1]
+        # The gradient of a tied head waits for that of the embedding, and the sum of both is a third.
+        waiting = embedding if self.shape.tied else 0
+        inside = self.flow.layer_transient(self.load) + waiting
         largest = max((weight.size_bytes for _, weight in self.weights), default=0)
         for number in reversed(range(self.flow.first_graded, self.shape.layers)):
             again = self.flow.layer_kept(number, self.load) if self.recipe.train.gradient_checkpointing else 0
             stages.append(self._with(gradients=grads, activations=kept + again, workspace=inside))
             kept -= self.kept[number]
             grads += 0 if self.carried else self.gradients[number]
-        embedding = self.gradients[-1]
-        stages.append(self._with(gradients=max(grads + embedding, self.carried), activations=kept, workspace=largest))
+        end = max(largest, 2 * waiting)
+        stages.append(self._with(gradients=max(grads + embedding, self.carried), activations=kept, workspace=end))
         return max(stages, key=_size)
 
     def step(self) -> dict[str, int]:
@@ -173,7 +176,7 @@ class _Course:
 
     def evaluation(self, load: Load) -> dict[str, int]:
         """Nothing is kept but one layer's own and, where answers are written, keys and values; the logits in float32 twice."""
-        inside = self.flow.forward_transient(load)
+        inside = self.flow.scored(load)
         stream = load.columns * self.shape.width * self.flow.stream
         cache = 2 * self.shape.layers * load.columns * self.shape.key_width * self.flow.product
         held = stream + (cache if self.recipe.task.kind == "generate" else 0)

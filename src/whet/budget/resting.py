@@ -92,8 +92,9 @@ def step_bytes(weights: Sequence[Weight], train: Train, device: Device) -> int:
     """Bytes that the optimizer's step makes and drops: copies of one tensor after the other, or of all at once where torch runs
     one kernel over all of them (`foreach`, its default on a GPU)."""
     fact = OPTIMIZERS[train.optim]
-    if fact.bits:
-        return _bitsandbytes_step_bytes(weights, fact.bits, device)
+    if fact.bits:  # on a GPU one kernel in place; on a CPU the formulas in torch, 8-bit moments unpacked
+        copies = 2 + {"adamw": 1, "lion": 1, "rmsprop": 1, "ademamix": 2}[fact.family] + (2 if fact.bits == 8 else 0)
+        return 0 if device == "cuda" else round(copies * max((w.count * 4 for w in weights), default=0))
     if fact.name == "adamw_torch_fused" or not weights:
         return 0
     copies = COPIES[fact.family]
@@ -104,10 +105,6 @@ def step_bytes(weights: Sequence[Weight], train: Train, device: Device) -> int:
         matrices = sum(w.size_bytes for w in weights if w.columns > 1)
         vectors = sum(w.size_bytes for w in weights if w.columns == 1)
         return round(min(copies, 1) * max(matrices, vectors))  # the division is in place there
-    whole = [w for w in weights if fact.family != "muon" or not w.is_embedding] or list(weights)
-    return round(copies * max(w.size_bytes for w in whole))
-
-
-def _bitsandbytes_step_bytes(weights: Sequence[Weight], bits: int, device: Device) -> int:
-    """On a GPU one kernel in place; on a CPU the formulas in torch, one tensor after the other."""
-    return 0 if device == "cuda" else round(3 * max((w.size_bytes for w in weights), default=0))
+    if fact.family == "muon":  # AdamW's on what is no matrix
+        return max(round((COPIES["adamw"] if w.is_embedding or w.columns == 1 else copies) * w.size_bytes) for w in weights)
+    return round(copies * max(w.size_bytes for w in weights))
