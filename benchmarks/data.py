@@ -5,9 +5,9 @@ measured at 10^4, 10^5, 10^6 (and 10^7 with --rows 10000000) made instructions, 
 Rows a second, processor seconds, and the highest resident size of the whole process tree, looked at every tenth of a second.
 
 Against whom? `datasets.map` does the same reading, templating and tokenizing; datasketch and datatrove look for near copies
-among the same 5-grams with the same 20 bands of 5. All in one process each, in turns, medians of three of processor seconds: they
-say what a job costs even where other work runs beside it, and wall seconds do not. Recall is counted against the exact search
-on a slice: of the rows that have a near copy (Jaccard similarity 0.8 or more), how many are in a pair that was found.
+among the same 5-grams with the same 20 bands of 5. All in one process each, in turns, medians of three of processor seconds:
+they say what a job costs even where other work runs beside it, and wall seconds do not. Recall is counted against the exact
+search on a slice: of the rows that have a near copy (Jaccard similarity 0.8 or more), how many are in a pair that was found.
 
 Peers are run by a Python that has them: pip install datasets datasketch datatrove xxhash. Without --peers they are left out.
 Whole rows of ASCII are short enough by their bytes, so whet need not count their tokens: `accented` rows have a letter that is
@@ -76,7 +76,8 @@ def make(path: Path, rows: int, *, is_accented: bool = False, seed: int = 7) -> 
                 row["instruction"] = " ".join(said)
             else:
                 said = draw.choices(words, k=draw.randint(10, 30)) + ["é"] * is_accented
-                row = {"instruction": " ".join(said), "input": "", "output": " ".join(draw.choices(words, k=draw.randint(5, 25)))}
+                answer = draw.choices(words, k=draw.randint(5, 25))
+                row = {"instruction": " ".join(said), "input": "", "output": " ".join(answer)}
             if len(known) < 1000:
                 known.append(row)
             else:
@@ -178,7 +179,8 @@ def against_peers(rows: int, slice_rows: int, peers: str | None, folder: Path) -
     cut = make(folder / "slice.jsonl", slice_rows)
     true = run("exact_near", cut, slice_rows, here)
     medians = {job: median(took.microseconds for took in each) for job, each in done.items()}
-    print(f"\n{rows:,} rows, median of {TIMES}\n{'job':26} {'us/row':>7} {'peak MiB':>9} {'whet is':>9}   recall  precision ({slice_rows:,} rows)")
+    print(f"\n{rows:,} rows, median of {TIMES}; recall and precision over {slice_rows:,}")
+    print(f"{'job':26} {'us/row':>7} {'peak MiB':>9} {'whet is':>9}   recall  precision")
     for job, each in done.items():
         whet = OURS if job in NEAR_OF_PEERS else job.replace("datasets_map", "whet_prepare")
         times = medians[job] / medians[whet]
@@ -209,7 +211,8 @@ def main() -> int:
         grown, wrong = grows(sizes, Path(name))
         compared, slow = against_peers(rows, slice_rows, args.peers, Path(name)) if rows else ([], [])
     if args.json:
-        kept = [{**asdict(took), "found": {k: v for k, v in took.found.items() if k != "pairs"}} for took in [*grown, *compared]]
+        every = [asdict(took) for took in (*grown, *compared)]
+        kept = [{**took, "found": {key: value for key, value in took["found"].items() if key != "pairs"}} for took in every]
         args.json.write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
     for sentence in (*wrong, *slow):
         print(sentence)

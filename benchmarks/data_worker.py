@@ -1,7 +1,7 @@
 """One contender of `benchmarks/data.py`, in a process and a Python of its own: does one job and says what it took.
 
-`python data_worker.py JOB FILE FOLDER`; JOB is a function here. Prints one JSON object: wall and processor seconds (libraries are
-imported before the clock starts), and what the job found. whet is imported only by its own jobs, a peer only by the peer's.
+`python data_worker.py JOB FILE FOLDER`; JOB is a function here. Prints one JSON object: wall and processor seconds (libraries
+are imported before the clock starts), and what the job found. whet is imported only by its own jobs, a peer only by the peer's.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def whet_in_memory(file: Path, folder: Path) -> Job:
 
 
 def datasets_map(file: Path, folder: Path) -> Job:
-    """`datasets`: read JSONL, put into words and count tokens in one batched `map`, drop what repeats, write; no near copies."""
+    """`datasets`: read JSONL, put into words and count tokens in a batched `map`, drop repeats, write; no near copies."""
     import datasets
     from tokenizers import Tokenizer
 
@@ -107,7 +107,7 @@ def whet_near(file: Path, folder: Path) -> Job:
 
 
 def exact_near(file: Path, folder: Path) -> Job:
-    """Near copies as plain `whet prepare` and `whet audit` look for them: the exact search, nothing missed. It is the truth here."""
+    """Near copies as plain `whet prepare` and `whet audit` look for them, by an exact search: the truth here."""
     from whet.data.near import near_duplicates
 
     return lambda: {"pairs": [(pair.first, pair.second) for pair in near_duplicates(list(texts(file)), THRESHOLD)]}

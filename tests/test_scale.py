@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,8 @@ from whet.data.scale import near, spill
 from whet.data.scale.minhash import BANDS, ROWS, band_keys, signatures
 from whet.data.scale.near import OUT, Meetings, similar_rows
 from whet.data.scale.spill import Buckets, Column, Texts, groups_of
-from whet.errors import DataError, RecipeError
+from whet.data.scale.workplace import workplace
+from whet.errors import DataError, RecipeError, RunError
 from whet.recipe import Recipe, parse
 from whet.run import Run
 
@@ -210,7 +214,7 @@ def table_recipe(path: Path, train: dict[str, Any] | None = None, **data: Any) -
 @pytest.mark.parametrize(("with_groups", "processes"), [(False, 1), (True, 2)])
 def test_a_table_with_labels(tmp_path: Path, with_groups: bool, processes: int) -> None:
     path = table(tmp_path / "t.csv", 1500, with_groups=with_groups)
-    given = table_recipe(path, **({"group": "talk"} if with_groups else {}))
+    given = table_recipe(path, group="talk" if with_groups else None)
     one, other = both(given, tmp_path, processes)
     assert same(one, other)
     made = one.manifest["dataset"]
@@ -284,9 +288,38 @@ def test_ray_makes_the_same_bytes(tmp_path: Path) -> None:
     assert same(stages.prepare(given, tmp_path / "in_memory"), streamed)
 
 
-def test_without_ray_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    """The folder beside the run, killed in the middle: it is in nobody's way, and gone afterwards."""
+    left = tmp_path / ".run-preparing" / "files"
+    left.mkdir(parents=True)
+    (left / "lines").write_text("half a", "utf-8")
+    given = recipe(write(tmp_path / "made.jsonl", rows(200)))
+    assert same(stages.prepare(given, tmp_path / "in_memory"), stages.prepare_stream(given, tmp_path / "run"))
+    assert not left.parent.exists()
 
+
+def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    """Killed, it can tell them nothing; the pipe that all of them hold ends only when all of them have."""
+    file = tmp_path / "r.toml"
+    file.write_text(recipe(write(tmp_path / "made.jsonl", rows(20_000))).dump(), "utf-8")
+    command = [sys.executable, "-m", "whet", "prepare", str(file), "--processes", "2", "--out", str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        lines = tmp_path / ".run-preparing" / "files" / "lines"
+        while process.poll() is None and not (lines.exists() and lines.stat().st_size):
+            time.sleep(0.01)
+        assert process.poll() is None, "it was killed in the middle"
+        process.kill()
+        assert process.stdout.read() is not None, "everyone has let go of it"
+
+
+def test_two_processes_do_not_prepare_one_run(tmp_path: Path) -> None:
+    given = recipe(write(tmp_path / "made.jsonl", rows(50)))
+    with workplace(tmp_path / "run"), pytest.raises(RunError, match="another process prepares this run"):
+        stages.prepare_stream(given, tmp_path / "run")
+
+
+def test_without_ray_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(DataError, match="Ray is not installed"):
         stages.prepare_stream(recipe(write(tmp_path / "made.jsonl", rows(50))), tmp_path / "run", ray=True)

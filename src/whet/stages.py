@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from whet.data import dataset, documents
@@ -224,10 +223,10 @@ def prepare(recipe: Recipe, out: Path | None = None, progress: Progress | None =
 def prepare_stream(
     recipe: Recipe, out: Path | None = None, progress: Progress | None = None, *, processes: int = 1, ray: bool = False
 ) -> Run:
-    """The Run that `prepare` makes, of a corpus that does not fit into memory: read as a stream, by several processes.
+    """The Run that `prepare` makes, of rows that do not fit into memory: decided over files, by several processes.
 
     Args:
-        recipe: of a public corpus and kind `generate`.
+        recipe: of a table or a public corpus, with answers and without templates.
         out: the run folder; left out, runs/<name>. Beside it lies, while this goes on, a hidden folder three times the size of
             the corpus.
         progress: is told of every batch of rows.
@@ -236,10 +235,12 @@ def prepare_stream(
 
     Raises:
         RecipeError: the recipe's data are not read as a stream.
+        RunError: another process prepares this run.
         DataError: what `prepare` raises; or Ray is not installed.
     """
     from whet.data.scale import prepare as scale
     from whet.data.scale import workers
+    from whet.data.scale.workplace import workplace
 
     progress, path = progress or Silent(), out or Path("runs") / recipe.name
     recipe = recipe.model_copy(update={"synth": None})
@@ -249,9 +250,8 @@ def prepare_stream(
         return Run.open(path)
     tokenizers.load(recipe.model.base)  # what is wrong with it is said before anything is read
     mapped = workers.on_ray() if ray else workers.in_processes(processes) if processes > 1 else workers.in_this_process
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
-        made = scale.prepare(recipe, Path(folder), mapped, progress)
+    with workplace(path) as folder:
+        made = scale.prepare(recipe, folder, mapped, progress)
         run = Run.create(path, recipe, dataset.hashes(recipe), command_line())
         with run.lock():
             for name, file in made.files.items():

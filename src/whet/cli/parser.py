@@ -178,7 +178,7 @@ def _anyway(p: argparse.ArgumentParser) -> None:
 
 def _stream(p: argparse.ArgumentParser) -> None:
     one = p.add_mutually_exclusive_group()
-    help_ = "read a public corpus as a stream, in flat memory, by so many processes; the result is the same"
+    help_ = "prepare more rows than fit into memory, by so many processes; the result is the same"
     one.add_argument("--processes", type=_count, metavar="N", help=help_)
     help_ = "the same over the machines of a Ray cluster (RAY_ADDRESS), by Ray Data"
     one.add_argument("--ray", action="store_true", help=help_)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Any
 
 from whet.data.scale.rows import Batch, Done, work
@@ -35,7 +37,7 @@ def in_processes(processes: int) -> Map:
 
     def mapped(recipe: Recipe, batches: Iterable[Batch]) -> Iterator[Done]:
         # Fresh processes: one that is forked from a process with threads (the tokenizer's) may wait for them for ever.
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(processes, get_context("spawn"), _end_with_parent) as pool:
             under_way: deque[Future[Done]] = deque()
             try:
                 for batch in batches:
@@ -51,6 +53,18 @@ def in_processes(processes: int) -> Map:
                 pool.shutdown(cancel_futures=True)
 
     return mapped
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the one that started it has ended: killed, it would leave this one waiting for ever."""
+    parent = parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def on_ray() -> Map:
