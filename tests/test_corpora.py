@@ -233,6 +233,13 @@ def test_a_key_that_stands_twice_hides_no_value(tmp_path: Path) -> None:
         assert "the key 'messages' stands twice, with two values" in report.drops[1].detail
 
 
+def test_records_over_several_lines_are_read_whatever_the_name(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(row, indent=1) for row in rows(3)))
+    (tmp_path / "b.jsonl").write_text("{broken\n" + jsonl(rows(3)))
+    assert [read_one(tmp_path / name)[0].examples for name in ("a.jsonl", "b.jsonl")] == [3, 3]
+    assert read_one(tmp_path / "b.jsonl")[0].reasons == Counter(bad_row=1)
+
+
 def test_a_nul_byte_costs_its_record_alone(tmp_path: Path) -> None:
     lines = jsonl(rows(3)).encode().splitlines()
     (tmp_path / "a.jsonl").write_bytes(b"\n".join([lines[0], lines[1].replace(b"It", b"I\0t"), lines[2]]))

@@ -208,7 +208,9 @@ def _text_stream(name: str, file: io.BufferedReader[Any], head: bytes) -> Stream
     if first[:1] not in _JSON:
         return Stream(name, True, until_damage(_lines(name, file, lambda text: text)))
     is_named_lines = Path(name.removesuffix(".gz").removesuffix(".zst")).suffix in (".jsonl", ".ndjson")
-    by_line = _is_json(first) and bool(rest.strip()) if first[:1] == b"[" else _is_json(first) or is_named_lines
+    # The first line may be a bad one; but a record over several lines is none, whatever the name.
+    later = is_named_lines and any(line[:1] == b"{" and _is_json(line) for line in rest.split(b"\n"))
+    by_line = _is_json(first) and bool(rest.strip()) if first[:1] == b"[" else _is_json(first) or later
     records = _lines(name, file, _loads) if by_line and line_end else _values(name, file)
     return Stream(name, False, until_damage(records))
 
