@@ -21,6 +21,8 @@ KEY = "WHET_TEST_KEY"
 
 def maker(body: dict[str, Any], n: int) -> Play:
     """A model whose rows meet every filter: some new, some alike, some with a word, a length or a start of their own."""
+    if "input" in body:
+        return embeddings(body["input"])
     if is_probe(body):
         return Play('{"a": ["yes"]}')
     text, draw = body["messages"][-1]["content"], random.Random(body["seed"])
@@ -44,6 +46,13 @@ def maker(body: dict[str, Any], n: int) -> Play:
         json.dumps({"rows": [{"sentence": row} for row in draw.sample(rows, 5)]}),
         seconds=0.3 if body["model"] == "slow" else 0.0,
     )
+
+
+def embeddings(texts: list[str]) -> Play:
+    """Directions drawn from the texts, few of which are near each other."""
+    drawn = [random.Random(text) for text in texts]
+    data = [{"index": n, "embedding": [draw.gauss(0, 1) for _ in range(8)]} for n, draw in enumerate(drawn)]
+    return Play(body=json.dumps({"data": data}).encode())
 
 
 def asked_by_a_method(text: str, draw: random.Random) -> str | None:

@@ -13,7 +13,9 @@ from synth_parts import faulty, maker, recipe
 from whet.cli import main
 from whet.errors import RecipeError
 from whet.progress import Silent
-from whet.synth.workshop import make, maker_name
+from whet.synth.local import LocalModels
+from whet.synth.opening import maker_name
+from whet.synth.workshop import make
 
 
 @pytest.fixture
@@ -87,7 +89,7 @@ def test_commercial_use_refuses_makers_whose_terms_forbid_it(tmp_path: Path) -> 
         wanted = recipe(model=model, licence=licence)
         wanted = wanted.model_copy(update={"data": wanted.data.model_copy(update={"use": "commercial"})})
         with pytest.raises(RecipeError, match=said):
-            make(wanted, tmp_path / "run", Silent(), lambda: [])
+            make(wanted, tmp_path / "run", Silent(), LocalModels(lambda: [], lambda: pytest.fail("nothing is embedded")))
     assert not (tmp_path / "run").exists()
 
 

@@ -77,6 +77,16 @@ class Synth(Section):
     near_duplicate_threshold: float = Field(
         0.8, description="Jaccard similarity with an earlier row from which a row is its near duplicate", gt=0, le=1
     )
+    embedding_model: str | None = Field(
+        None, description="a model whose embeddings say whether a row means the same as an earlier one: what the server at "
+        "`embedding_url` calls it; without one a local directory or Hub id, whose last hidden states are averaged",
+    )  # fmt: skip
+    embedding_url: str | None = Field(None, description="an OpenAI-compatible server with /embeddings, up to /v1")
+    embedding_key_env: str | None = Field(None, description="the environment variable that holds the key of that server")
+    embedding_threshold: float = Field(
+        0.9, description="cosine with an earlier row's embedding from which a row means the same; what is right depends on the "
+        "model", gt=0, le=1,
+    )  # fmt: skip
     heuristics: Literal["plain", "self_instruct", "alpaca"] = Field(
         "plain", description="also reject what the authors of that data set rejected: lengths, words, first characters"
     )
@@ -110,13 +120,19 @@ class Synth(Section):
 
     @model_validator(mode="after")
     def _servers_fit(self) -> Synth:
-        for url in self.base_url:
+        for url in (*self.base_url, *([self.embedding_url] if self.embedding_url else [])):
             if not url.startswith(("http://", "https://")) or "@" in url.partition("//")[2].partition("/")[0]:
-                raise ValueError("base_url begins with http:// or https://, and holds no name or password; see api_key_env")
+                raise ValueError("an address begins with http:// or https://, and holds no name or password; see api_key_env")
         if self.weights and (len(self.weights) != len(self.base_url) or min(self.weights) <= 0):
             raise ValueError("weights holds one positive number for each base_url")
         if not self.base_url and self.api_key_env:
             raise ValueError("api_key_env belongs to a base_url; without one the model runs here")
+        if self.embedding_key_env and not self.embedding_url:
+            raise ValueError("embedding_key_env belongs to an embedding_url; without one the model runs here")
+        keys = ("embedding_url", "embedding_threshold")
+        given = [key for key in keys if getattr(self, key) != type(self).model_fields[key].default]
+        if given and self.embedding_model is None:
+            raise ValueError(f"{', '.join(given)}: these belong to an embedding_model; name it")
         return self
 
     @model_validator(mode="after")

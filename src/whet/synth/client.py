@@ -132,10 +132,19 @@ class Endpoint:
             Fault: if there is none.
         """
         began = time.monotonic()
+        found = await self.post("/chat/completions", self._body(request))
+        return self._reply_of(request, found, time.monotonic() - began)
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The body of the answer to one attempt at a path of the API.
+
+        Raises:
+            Fault: if there is none.
+        """
         try:
             async with asyncio.timeout(self.timeout_seconds):  # a slow drip of bytes keeps every shorter timeout waiting
                 # Not `chat.completions.create`, which walks every field of the body and of the answer: half of its time.
-                found = await next(self._next).post("/chat/completions", body=self._body(request), cast_to=object)
+                return await next(self._next).post(path, body=body, cast_to=object)
         except TimeoutError:
             raise Fault("slow", f"no whole answer within {self.timeout_seconds:g} s", may_be_paid=True) from None
         except openai.APIStatusError as error:
@@ -149,7 +158,6 @@ class Endpoint:
             raise Fault("unreachable" if never else "broken", said, may_be_paid=not never) from None
         except (openai.OpenAIError, ValueError, RecursionError) as error:  # no JSON, or no text
             raise Fault("broken", self._clean(f"{type(error).__name__}: {error}"), may_be_paid=True) from None
-        return self._reply_of(request, found, time.monotonic() - began)
 
     async def probe(self) -> tuple[Abilities, Reply]:
         """What the server takes, found by asking it once, or once for each thing that it would not have; and its last reply.
@@ -226,8 +234,8 @@ class Endpoint:
         return kept if kept.isascii() else kept.encode("utf-8", "replace").decode("utf-8")
 
 
-def read_key(variable: str | None) -> str | None:
-    """The key in an environment variable; None where none is named.
+def read_key(variable: str | None, setting: str) -> str | None:
+    """The key in the environment variable that a setting of [synth] names; None where none is named.
 
     Raises:
         ModelError: if the variable is not set.
@@ -237,7 +245,7 @@ def read_key(variable: str | None) -> str | None:
     key = os.environ.get(variable, "").strip()
     if not key:
         what = f"the environment variable {variable} is not set"
-        raise ModelError(Problem("[synth] api_key_env", what, f"Set it: export {variable}=..."))
+        raise ModelError(Problem(f"[synth] {setting}", what, f"Set it: export {variable}=..."))
     return key
 
 

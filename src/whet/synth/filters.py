@@ -1,7 +1,8 @@
 """What a row must be to be accepted, without asking a model: one small function a rule, each with its counted reason.
 
 The reasons: `refusal`, `echo` (its answer repeats what it reads), `too_short`, `too_long`, `banned_word`, `first_character`,
-`opening`, `wrong_language`, `ends_with_colon`, `unknown_label`, `duplicate`, `near_duplicate`, `not_novel`.
+`opening`, `wrong_language`, `ends_with_colon`, `unknown_label`, `duplicate`, `near_duplicate`, `not_novel`. (`same_meaning`
+takes a model: see `embedding`.)
 """
 
 from __future__ import annotations
@@ -60,8 +61,7 @@ class Filters:
         if task.kind == "classify":
             self.rules.insert(0, lambda c: _has_no_label(c, task.labels))
         for example in shown:
-            known = Candidate(dict(example.inputs), example.target, example.instruction, group=example.group)
-            self._remember(known, str(example.origin))
+            self._remember(as_candidate(example), str(example.origin))
 
     def judge(self, candidate: Candidate) -> Rejection | None:
         """Why a candidate is no row, or None; the first rule that says no is named."""
@@ -79,7 +79,11 @@ class Filters:
         for name in (id_, *([candidate.group] if candidate.group else [])):
             self._groups.setdefault(name, []).append(place)
 
-    def _kin(self, candidate: Candidate) -> set[int]:
+    def name_of(self, place: int) -> str:
+        """What a remembered row is called: its id, or where an example stands."""
+        return self._ids[place]
+
+    def kin(self, candidate: Candidate) -> set[int]:
         """Places of the rows that a candidate may be like: those it was made from, and those made of the same."""
         names = [*candidate.parents, *([candidate.group] if candidate.group else [])]
         return {place for name in names for place in self._groups.get(name, ())}
@@ -89,14 +93,19 @@ class Filters:
         return Rejection("duplicate", f"the same as {same}", candidate) if same else None
 
     def _is_near(self, candidate: Candidate) -> Rejection | None:
-        match = self._twins.nearest(candidate.text, self._kin(candidate))
+        match = self._twins.nearest(candidate.text, self.kin(candidate))
         detail = f"Jaccard {match.score:.3f} with {self._ids[match.place]}" if match else ""
         return Rejection("near_duplicate", detail, candidate) if match else None
 
     def _is_known(self, candidate: Candidate) -> Rejection | None:
-        match = self._novelty.nearest(candidate.novel_text, self._kin(candidate))
+        match = self._novelty.nearest(candidate.novel_text, self.kin(candidate))
         detail = f"ROUGE-L {match.score:.3f} with {self._ids[match.place]}" if match else ""
         return Rejection("not_novel", detail, candidate) if match else None
+
+
+def as_candidate(example: Example) -> Candidate:
+    """An example as the filters look at it."""
+    return Candidate(dict(example.inputs), example.target, example.instruction, group=example.group)
 
 
 def _form(candidate: Candidate) -> str:

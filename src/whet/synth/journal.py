@@ -34,9 +34,12 @@ CREATE TABLE IF NOT EXISTS attempts (
 CREATE TABLE IF NOT EXISTS waves (
     wave INTEGER NOT NULL, place INTEGER NOT NULL, request TEXT NOT NULL, parked TEXT, PRIMARY KEY (wave, place)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS vectors (key TEXT PRIMARY KEY, model TEXT NOT NULL, vector BLOB NOT NULL, tokens INTEGER NOT NULL)
+WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS settled (wave INTEGER PRIMARY KEY);
 """
 # How an attempt ends. One that answered is paid, and so may be one without an end (None) or whose answer was lost on the way.
+EMBEDDINGS = "embeddings"  # the key of attempts at these
 ANSWERED, LOST, UNPAID = "answered", "lost", "unpaid"
 _Write = tuple[str, Sequence[Any]]
 
@@ -111,14 +114,27 @@ class Journal:
         found = self._one("SELECT value FROM facts WHERE name = ?", (name,))
         return json.loads(found[0]) if found else None
 
+    def vector(self, key: str) -> bytes | None:
+        """The embedding of this key, as it was kept."""
+        found = self._one("SELECT vector FROM vectors WHERE key = ?", (key,))
+        return found[0] if found else None
+
+    def vectors_of(self, model: str) -> tuple[int, int]:
+        """How many texts a model has embedded, and how many tokens that took."""
+        texts, tokens = self._one("SELECT count(*), coalesce(sum(tokens), 0) FROM vectors WHERE model = ?", (model,))
+        return texts, tokens
+
     def spent(self) -> Spent:
-        """What all calls together have spent."""
-        answers = self._one("SELECT count(*), coalesce(sum(tokens_in), 0), coalesce(sum(tokens_out), 0) FROM answers")
+        """What all calls together have spent; the tokens of embeddings are among those of prompts."""
+        answers = self._one(
+            "SELECT count(*), coalesce(sum(tokens_in), 0) + (SELECT coalesce(sum(tokens), 0) FROM vectors), "
+            "coalesce(sum(tokens_out), 0) FROM answers"
+        )
         lost = self._one(
             "SELECT count(*), coalesce(sum(bound_in), 0), coalesce(sum(bound_out), 0) FROM attempts "
             "WHERE ended IS NULL OR ended = ?", (LOST,),
         )  # fmt: skip
-        attempts = self._one("SELECT count(*) FROM attempts")
+        attempts = self._one("SELECT count(*) FROM attempts WHERE key <> ?", (EMBEDDINGS,))
         return Spent(*answers, *lost, *attempts)
 
     def summary(self) -> dict[str, int]:
@@ -173,6 +189,13 @@ class Journal:
             ("UPDATE attempts SET ended = ? WHERE number = ?", (ANSWERED, attempt)),
         ]
         await asyncio.gather(*(self._write(*each) for each in both))  # queued together: one commit holds both
+
+    async def keep_vectors(self, attempt: int, model: str, rows: Sequence[tuple[str, bytes]], tokens: int) -> None:
+        """Writes down embeddings (key and vector) that came together and took so many tokens; durable when this returns."""
+        values = [(key, model, vector, 0 if n else tokens) for n, (key, vector) in enumerate(rows)]
+        writes = [("INSERT OR IGNORE INTO vectors VALUES (?, ?, ?, ?)", each) for each in values]
+        end = ("UPDATE attempts SET ended = ? WHERE number = ?", (ANSWERED, attempt))
+        await asyncio.gather(*(self._write(*each) for each in [*writes, end]))
 
     def _write(self, statement: str, values: Sequence[Any]) -> asyncio.Future[int]:
         """A future that is done when the statement is on disk; its result is the number of the inserted row."""

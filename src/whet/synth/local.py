@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from whet.synth.client import Abilities, Fault
+from whet.synth.client import Abilities, Fault, Maker
+from whet.synth.embedding import EmbedAll
 from whet.synth.request import Reply, Request
 
 # Answers a few requests at once, in their order, with a Fault for each that it cannot. `engine.generate` has one; it is handed
 # in, because this room knows no torch.
 AnswerAll = Callable[[Sequence[Request]], Sequence[Reply | Fault]]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalModels:
+    """What models in this process can do, each made when it is needed: `makers` answer for a recipe without a base_url,
+    `embed_all` embeds for one without an embedding_url."""
+
+    makers: Callable[[], Sequence[Maker]]
+    embed_all: Callable[[], EmbedAll]
 
 
 class LocalMaker:

@@ -17,6 +17,7 @@ from whet.progress import Progress
 from whet.synth.candidate import Candidate, Rejection, Row, Step
 from whet.synth.checks import Check
 from whet.synth.desk import Desk
+from whet.synth.embedding import Meanings, Unembedded
 from whet.synth.filters import Filters
 from whet.synth.judge import Measured
 from whet.synth.methods import Method
@@ -38,6 +39,7 @@ class Making:
         outcomes: how the answers of requests ended, over all waves.
         parked: requests without an answer so far, by key, with the reason.
         judge: how far the judge agrees with people, where it was measured.
+        meanings: what rows mean, where the recipe names a model that tells.
     """
 
     desk: Desk
@@ -52,6 +54,7 @@ class Making:
     parked: dict[str, tuple[Request, str]] = field(default_factory=dict)
     candidates: int = 0
     judge: Measured | None = None
+    meanings: Meanings | None = None
     _waiting: list[tuple[Candidate, int, str]] = field(default_factory=list)  # candidate, number of its next check, request
     _last_wave: int = 0
     _unsettled: Sequence[Request] = ()
@@ -63,6 +66,12 @@ class Making:
         Args:
             goal: stop at so many rows, for a pilot; None: when every cell has its rows.
         """
+        try:
+            return await self._work(goal)
+        except Unembedded:
+            return self._why_stop(goal)
+
+    async def _work(self, goal: int | None) -> str:
         number = self._last_wave
         if self._unsettled:
             await self._wave(number, self._unsettled)
@@ -82,7 +91,11 @@ class Making:
         return why
 
     async def recall(self) -> None:
-        """Takes in what the journal holds; sends nothing. Comes before `work`."""
+        """Takes in what the journal holds; asks the maker nothing. Comes before `work`.
+
+        Raises:
+            Unembedded: if a row of the journal has no embedding yet, and none is to be had.
+        """
         for number, items in self.pool.journal.waves():
             self._last_wave, requests = number, [request for request, _ in items]
             if self.pool.journal.is_settled(number):
@@ -141,7 +154,10 @@ class Making:
                 reply, key = await task
                 if reply.outcome == "parked":
                     parked[place] = reply.detail
-                self._take(Answer(request, reply, key))
+                await self._take(Answer(request, reply, key))
+        except Unembedded:
+            await asyncio.gather(*replies, return_exceptions=True)  # what is under way is paid for, and is kept
+            raise
         finally:
             for task in replies:
                 task.cancel()
@@ -158,7 +174,7 @@ class Making:
         reply = journal.answer(request.key(model)) if parked is None else None
         return reply or Reply("parked", "", 0, 0, detail=parked or "the journal has lost its answer"), request.key(model)
 
-    def _take(self, answer: Answer) -> None:
+    async def _take(self, answer: Answer) -> None:
         """Takes one answer in: the rows of a method's request, or a check's verdict."""
         key, is_parked = answer.request.key(self.pool.model), answer.reply.outcome == "parked"
         was_parked = self.parked.pop(key, None) is not None
@@ -169,13 +185,14 @@ class Making:
         else:
             self.outcomes[answer.reply.outcome] += 1
         accepted, rejected = len(self.stock.rows), len(self.rejected)
-        leads_on = self._take_verdict(answer) if "check" in answer.request.context else self._take_rows(answer)
+        is_verdict = "check" in answer.request.context
+        leads_on = await (self._take_verdict(answer) if is_verdict else self._take_rows(answer))
         if len(self.stock.rows) > accepted:
             self._barren = 0
         elif len(self.rejected) > rejected and not leads_on:
             self._barren += 1
 
-    def _take_rows(self, answer: Answer) -> bool:
+    async def _take_rows(self, answer: Answer) -> bool:
         """Takes what the method reads from an answer; returns whether any of it leads to further requests."""
         outcome, cell = answer.reply.outcome, answer.request.context.get("cell")
         if outcome != "parked" and cell is not None:
@@ -183,7 +200,9 @@ class Making:
         if outcome in UNREADABLE:
             self._reject(Rejection(UNREADABLE[outcome], answer.reply.detail), answer.key)
         leads_on, prompt = False, answer.request.context.get("prompt", "")
-        for found in self.method.take(answer):
+        read = list(self.method.take(answer))
+        await self._foresee([each for each in read if isinstance(each, Candidate)])
+        for found in read:
             if isinstance(found, Rejection):
                 self._reject(found, answer.key)
             elif isinstance(found, Step):
@@ -193,7 +212,7 @@ class Making:
                 self._offer(replace(found, marks={**found.marks, "prompt": prompt}), 0, answer.key)
         return leads_on
 
-    def _take_verdict(self, answer: Answer) -> bool:
+    async def _take_verdict(self, answer: Answer) -> bool:
         """What a check says about its candidate; while the check is parked, its candidate waits. False: no method asks on."""
         context = answer.request.context
         candidate, check, key = Candidate.from_json(context["candidate"]), int(context["check"]), str(context["from"])
@@ -206,6 +225,7 @@ class Making:
         if isinstance(found, Rejection):
             self._reject(found, key)
         else:
+            await self._foresee([found])
             self._offer(found, check + 1, key)
         return False
 
@@ -216,6 +236,7 @@ class Making:
         rejection = rejection or self.filters.judge(candidate)
         if rejection is None and not self.stock.has_room(candidate):
             rejection = Rejection("surplus", "there are enough of its kind", candidate)
+        rejection = rejection or self._meant_before(candidate)
         if rejection is not None:
             self._reject(rejection, key)
         elif check < len(self.checks):
@@ -225,8 +246,24 @@ class Making:
             row = Row(f"{self.desk.recipe.name}-{len(self.stock.rows) + 1}", candidate, key)
             self.stock.add(row)
             self.filters.learn(candidate, row.id)
+            if self.meanings:
+                self.meanings.learn(candidate.novel_text)
             self.method.learn(row)
             self.progress.advance(1, self._note())
+
+    async def _foresee(self, candidates: Sequence[Candidate]) -> None:
+        """Gets the embeddings of those candidates that may become rows."""
+        if self.meanings:
+            likely = [c for c in candidates if self.stock.has_room(c) and self.filters.judge(c) is None]
+            await self.meanings.foresee([c.novel_text for c in likely])
+
+    def _meant_before(self, candidate: Candidate) -> Rejection | None:
+        """Why a candidate says nothing new, by its embedding."""
+        if self.meanings is None:
+            return None
+        match = self.meanings.nearest(candidate.novel_text, self.filters.kin(candidate))
+        detail = f"cosine {match.score:.3f} with {self.filters.name_of(match.place)}" if match else ""
+        return Rejection("same_meaning", detail, candidate) if match else None
 
     def _reject(self, rejection: Rejection, key: str) -> None:
         self.rejected.append((rejection, key))

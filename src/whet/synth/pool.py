@@ -154,7 +154,7 @@ class Pool:
             tries += 1
             if found.kind == "refused" or tries >= self.synth.max_tries:
                 return self._park(found.detail)
-            await asyncio.sleep(self._pause(tries, found.retry_after))
+            await asyncio.sleep(self.pause(tries, found.retry_after))
 
     async def _attempt(self, request: Request, key: str) -> Reply | Fault:
         """One attempt at the server whose turn it is."""
@@ -228,11 +228,11 @@ class Pool:
         elif fault.kind == "busy":
             if seat.rests_until <= now:  # the others of the same burst say nothing new
                 seat.limit = max(1.0, seat.limit / 2)
-            seat.rests_until = max(seat.rests_until, now + self._pause(1, fault.retry_after))
+            seat.rests_until = max(seat.rests_until, now + self.pause(1, fault.retry_after))
         elif fault.kind != "refused":
             seat.faults += 1
             if seat.faults >= 3 and len(self._seats) > 1:
-                seat.rests_until = now + self._pause(seat.faults - 2, fault.retry_after)
+                seat.rests_until = now + self.pause(seat.faults - 2, fault.retry_after)
 
     def _park(self, why: str) -> Reply:
         self._parked_in_a_row += 1
@@ -241,7 +241,7 @@ class Pool:
             self.broken = Problem("[synth] model", what, "See to the server, then give the same command again")
         return Reply("parked", "", 0, 0, detail=why)
 
-    def _pause(self, tries: int, retry_after: float | None) -> float:
+    def pause(self, tries: int, retry_after: float | None) -> float:
         """Seconds until the next attempt: what the server asked for and a little, or doubled each time; with jitter."""
         if retry_after is not None:
             return retry_after + self._random.uniform(0.0, 0.1 * BACKOFF_SECONDS)

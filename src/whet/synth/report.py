@@ -76,6 +76,7 @@ def summary(recipe: Recipe, making: Making, stopped: str, seconds: float) -> dic
         "cost_per_row": cost / accepted if has_prices and accepted else None,
         **({"judge": making.judge.to_json()} if making.judge else {}),
         **({"aims": making.desk.aims.to_json(synth.rows)} if making.desk.aims else {}),
+        **({"embeddings": making.meanings.to_json()} if making.meanings else {}),
         "seconds": round(seconds, 1),
         "forecast": forecast(making, seconds),
     }  # fmt: skip

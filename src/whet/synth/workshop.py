@@ -9,122 +9,49 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from whet.data.audit.language import LANGUAGES
-from whet.data.examples import to_examples
-from whet.data.provenance import Tally
-from whet.data.read import read_rows
-from whet.errors import DataError, ModelError, Problem, RecipeError, RunError
-from whet.example import Example, Origin
+from whet.errors import ModelError, Problem, RunError
 from whet.progress import Progress, Silent
 from whet.recipe import Recipe
 from whet.run import Run
 from whet.sections import Synth
 from whet.synth import report
-from whet.synth.aims import read_aims
-from whet.synth.candidate import OWN_COLUMNS
 from whet.synth.checks import build_checks
 from whet.synth.client import Endpoint, Maker, read_key
 from whet.synth.desk import Desk
-from whet.synth.filters import Filters
+from whet.synth.embedding import Embedder, LocalEmbedder, Meanings, ServerEmbedder, Unembedded
+from whet.synth.filters import Filters, as_candidate
 from whet.synth.journal import Journal
-from whet.synth.judge import measure_judge, read_judged, require_agreement
+from whet.synth.judge import measure_judge, require_agreement
+from whet.synth.local import LocalModels
 from whet.synth.making import Making
 from whet.synth.methods import METHODS
-from whet.synth.methods.needs import NEEDS, unmet
 from whet.synth.methods.paraphrase import template_set
+from whet.synth.opening import maker_name, open_desk
 from whet.synth.pool import Pool
 from whet.synth.spending import Budget
 from whet.synth.stock import Stock, targets
-from whet.synth.templates import Prompts
 
 JOURNAL, ACCEPTED, REJECTED, REPORT = "journal.sqlite", "accepted.jsonl", "rejected.jsonl", "synth.json"
 TEMPLATES = "templates.toml"  # of the method `paraphrase`
 # What a run's answers were asked for under; anything else may change from call to call.
 FIXED = ("seed", "task.", "data.input", "data.target", "data.instruction", "synth.method", "synth.model", "synth.slices",
          "synth.from_run")  # fmt: skip
-LocalMakers = Callable[[], Sequence[Maker]]
 
 
-def open_desk(recipe: Recipe) -> Desk:
-    """The desk of a recipe, everything on it checked.
-
-    Raises:
-        RecipeError, DataError: with all that is wrong with the section, the prompts and the seeds.
-    """
-    problems = list(_problems(recipe))
-    if problems:
-        raise RecipeError(*problems)
-    synth = recipe.synth
-    assert synth is not None
-    wanted = {"temperature": synth.temperature, "max_tokens": synth.max_tokens}
-    prompts = Prompts(synth.prompts, {key: value for key, value in wanted.items() if value is not None})
-    seeds = read_seeds(recipe) if synth.seeds else []
-    if len(seeds) < NEEDS[synth.method].seeds:
-        what = f"it holds {len(seeds)} rows, and {synth.method} needs {NEEDS[synth.method].seeds}"
-        raise RecipeError(Problem(f"[synth] seeds {synth.seeds}", what, "Add some"))
-    if synth.judge_human:
-        read_judged(recipe)
-    desk = Desk(recipe, prompts, seeds)
-    if synth.from_run:
-        run = Run.open(Path(synth.from_run))
-        _require_same_task(recipe, run)
-        desk = replace(
-            desk, seeds=[*run.examples("train"), *seeds], unseen=[*run.examples("validation"), *run.examples("test")],
-            aims=read_aims(run),
-        )  # fmt: skip
-    prompts.check([*METHODS[synth.method](desk).prompts, *(name for check in build_checks(desk) for name in check.prompts)])
-    return desk
-
-
-def _require_same_task(recipe: Recipe, run: Run) -> None:
-    """Raises a RecipeError with what keeps rows for this recipe from being rows for a run."""
-    of_run, wanted = run.recipe, [("[task] labels", recipe.task.labels, run.task.labels)]
-    wanted += [("[data] input", recipe.data.input, of_run.data.input)]
-    problems = [
-        Problem(where, f"{', '.join(here)} is not what {run.path} has: {', '.join(there)}", "Write the same")
-        for where, here, there in wanted
-        if here != there
-    ]
-    if problems:
-        raise RecipeError(*problems)
-
-
-def read_seeds(recipe: Recipe) -> list[Example]:
-    """The examples of the table `[synth] seeds`, which has the columns of [data]; for some methods its texts alone.
-
-    Raises:
-        DataError: if it cannot be read, or holds a row that is no example.
-    """
-    data, synth = recipe.data, recipe.synth
-    assert synth is not None and synth.seeds is not None
-    table = read_rows(synth.seeds, encoding=data.encoding, delimiter=data.delimiter, header=data.header)
-    if NEEDS[synth.method].texts_only:
-        found = to_examples(table, input=[data.target or ""], target=None, kind="text")
-    else:
-        found = to_examples(
-            table, input=data.input, target=data.target, instruction=data.instruction, fallback=recipe.task.instruction,
-            labels=recipe.task.labels, label_names=data.label_names, kind=recipe.task.kind,
-        )  # fmt: skip
-    if found.drops:
-        raise DataError(*(Problem(str(d.origin), d.detail, "Mend the row, or take it out") for d in found.drops[:20]))
-    return found.examples
-
-
-def make(recipe: Recipe, path: Path, progress: Progress, local: LocalMakers, *, pilot: bool = False) -> dict[str, Any]:
+def make(recipe: Recipe, path: Path, progress: Progress, local: LocalModels, *, pilot: bool = False) -> dict[str, Any]:
     """What `synth.json` holds, after rows were made until there are enough, a cap is met or nothing answers.
 
     Args:
         recipe: with a [synth] section.
         path: the run folder; one that the same recipe began is gone on with.
         progress: is told of every accepted row.
-        local: makes the makers of a recipe without a base_url.
+        local: models in this process, for a recipe without a base_url or an embedding_url.
         pilot: stop after `pilot_rows` rows.
 
     Raises:
@@ -132,20 +59,15 @@ def make(recipe: Recipe, path: Path, progress: Progress, local: LocalMakers, *, 
         ModelError: if no server answers; what there is is written first.
     """
     desk = open_desk(recipe)
-    makers = list(_makers(desk)) or list(local())
+    makers = list(_makers(desk)) or list(local.makers())
+    embedder = _embedder(desk.synth, local)
     run = Run(path)
     with run.lock(), _journal(path, recipe) as journal:
         run.write_text("recipe.toml", recipe.dump())
-        making = _making(desk, makers, journal, progress)
+        making = _making(desk, makers, journal, progress, embedder)
         progress.start("making rows", sum(making.stock.wanted.values()), "row")
-        asyncio.run(making.recall())
-        try:
-            stopped = asyncio.run(_work(making, desk.synth.pilot_rows if pilot else None))
-        finally:
-            seconds = float(journal.fact("seconds") or 0.0) + making.pool.budget.seconds
-            journal.remember("seconds", seconds)
-            _write_tables(run, making)
-        found = report.summary(recipe, making, stopped, seconds)
+        stopped = asyncio.run(_recall_and_work(run, making, desk.synth.pilot_rows if pilot else None))
+        found = report.summary(recipe, making, stopped, float(journal.fact("seconds")))
         run.write_json(REPORT, found)
     if making.pool.broken is not None:
         raise ModelError(making.pool.broken)
@@ -164,6 +86,21 @@ def look_ahead(recipe: Recipe, path: Path) -> dict[str, Any]:
         asyncio.run(making.recall())
         found = report.most_it_can_take(making)
         return {**found, "forecast": report.forecast(making, float(journal.fact("seconds") or 0.0))}
+
+
+async def _recall_and_work(run: Run, making: Making, goal: int | None) -> str:
+    """Takes in the journal, then works, as `_work`. Whatever ends that, the tables are written."""
+    journal, budget = making.pool.journal, making.pool.budget
+    try:
+        await making.recall()
+    except Unembedded:
+        what, do = f"rows of earlier calls cannot be embedded ({budget.exhausted})", "Raise the cap"
+        raise ModelError(making.pool.broken or Problem("[synth] embedding_model", what, do)) from None
+    try:
+        return await _work(making, goal)
+    finally:
+        journal.remember("seconds", float(journal.fact("seconds") or 0.0) + budget.seconds)
+        _write_tables(run, making)
 
 
 async def _work(making: Making, goal: int | None) -> str:
@@ -190,25 +127,42 @@ async def _work(making: Making, goal: int | None) -> str:
         return await making.work(goal)
     finally:
         await making.pool.close()
+        if making.meanings:
+            await making.meanings.close()
         for number in signals:
             loop.remove_signal_handler(number)
 
 
-def _making(desk: Desk, makers: Sequence[Maker], journal: Journal, progress: Progress) -> Making:
+def _making(
+    desk: Desk, makers: Sequence[Maker], journal: Journal, progress: Progress, embedder: Embedder | None = None
+) -> Making:
     """The core with all its parts."""
     synth, task = desk.synth, desk.rows_task
     budget = Budget(synth, journal.spent())
     pool = Pool(synth.model, synth, makers, journal, budget)
     wanted = desk.aims.targets(synth.rows) if desk.aims else targets(task, synth)
-    stock, filters = Stock(wanted), Filters(task, synth, [*desk.seeds, *desk.unseen])
-    return Making(desk, METHODS[synth.method](desk), build_checks(desk), filters, stock, pool, progress)
+    shown = [*desk.seeds, *desk.unseen]
+    meanings = Meanings(synth, pool, embedder, [as_candidate(e).novel_text for e in shown]) if synth.embedding_model else None
+    stock, filters = Stock(wanted), Filters(task, synth, shown)
+    method, checks = METHODS[synth.method](desk), build_checks(desk)
+    return Making(desk, method, checks, filters, stock, pool, progress, meanings=meanings)
 
 
 def _makers(desk: Desk) -> Iterator[Maker]:
     """A maker for each base_url."""
-    key = read_key(desk.synth.api_key_env)
+    key = read_key(desk.synth.api_key_env, "api_key_env")
     for url in desk.synth.base_url:
         yield Endpoint(url, desk.synth.model, key, desk.synth.timeout_seconds)
+
+
+def _embedder(synth: Synth, local: LocalModels) -> Embedder | None:
+    """What embeds rows, where the recipe names a model for it."""
+    if synth.embedding_model is None:
+        return None
+    if synth.embedding_url is None:
+        return LocalEmbedder(synth.embedding_model, local.embed_all())
+    key = read_key(synth.embedding_key_env, "embedding_key_env")
+    return ServerEmbedder(Endpoint(synth.embedding_url, synth.embedding_model, key, synth.timeout_seconds))
 
 
 @contextmanager
@@ -249,40 +203,3 @@ def _write_tables(run: Run, making: Making) -> None:
     if making.desk.synth.method == "paraphrase" and making.stock.rows:
         wordings = {f"wording_{n}": row.candidate.instruction or "" for n, row in enumerate(making.stock.rows, 1)}
         run.write_text(TEMPLATES, template_set(recipe, wordings))
-
-
-def maker_name(synth: Synth) -> str:
-    """What the maker is called on a row: the model's name; of a folder on this machine its last part."""
-    return synth.model if synth.base_url or not Path(synth.model).is_dir() else Path(synth.model).name
-
-
-def _problems(recipe: Recipe) -> Iterator[Problem]:
-    """What keeps a recipe from being made rows for."""
-    synth, data = recipe.synth, recipe.data
-    if synth is None:
-        yield Problem("recipe", "it has no [synth] section", "Add one: which model makes the rows, and how many")
-        return
-    if recipe.task.kind == "text":
-        yield Problem("[task] kind", 'kind = "text" has no rows of question and answer', "Choose classify or generate")
-    if recipe.task.kind == "classify" and not recipe.task.labels:
-        yield Problem("[task] labels", "whet cannot make rows of labels that it is not told", "List them")
-    yield from unmet(recipe)
-    if synth.judge_rubric and synth.method == "paraphrase":
-        yield Problem("[synth] judge_rubric", "paraphrase makes no rows that could be judged", "Leave it out")
-    if synth.judge_rubric and not synth.judge_human and not synth.judge_unmeasured:
-        what = "nobody knows how far this judge agrees with people"
-        do = "Name rows that people judged with judge_human, or let it reject all the same with judge_unmeasured = true"
-        yield Problem("[synth] judge_rubric", what, do)
-    if synth.language is not None and synth.language not in LANGUAGES:
-        yield Problem("[synth] language", f"whet cannot tell {synth.language!r}", f"Choose one of {', '.join(LANGUAGES)}")
-    for label in synth.shares.keys() - set(recipe.task.labels):
-        yield Problem("[synth] shares", f"{label!r} is no label of the task", f"Its labels are {', '.join(recipe.task.labels)}")
-    terms = Origin("[synth] model", 1, synth.licence, maker_name(synth))
-    of_maker = Tally([Example("", {}, "", None, terms)]).refused(data.use)
-    yield from (replace(problem, where=f"[synth] model {synth.model}") for problem in of_maker)
-    columns = [*data.input, *(name for name in (data.target, data.instruction, data.group) if name)]
-    own = {*OWN_COLUMNS, *NEEDS[synth.method].marks, *(["judge_score"] if synth.judge_rubric else [])}
-    for name in sorted({*columns, *synth.slices} & own):
-        yield Problem("[data]", f"the column {name!r} is one that whet writes itself", "Give it another name")
-    for name in sorted(set(columns) & synth.slices.keys()):
-        yield Problem("[synth] slices", f"{name!r} is a column of [data] too", "Give the slice another name")
