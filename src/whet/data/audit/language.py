@@ -41,7 +41,10 @@ _LITTLE_WORDS = {
     "id": "yang dan di dengan untuk tidak ini itu dari pada adalah akan dalam ke kami kita atau oleh juga sudah ada bisa",
     "vi": "và của là có được cho không trong với các một những này đã người để khi từ về như cũng đến",
 }  # fmt: skip
-_WORDS = {language: frozenset(words.split()) for language, words in _LITTLE_WORDS.items()}
+_LANGUAGES_OF: dict[str, list[str]] = {}
+for _language, _words in _LITTLE_WORDS.items():
+    for _word in frozenset(_words.split()):
+        _LANGUAGES_OF.setdefault(_word, []).append(_language)
 _SCRIPTS = {
     "CJK": "zh", "HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "CYRILLIC": "Cyrillic", "ARABIC": "Arabic script",
     "HEBREW": "he", "GREEK": "el", "DEVANAGARI": "Devanagari", "THAI": "th", "BENGALI": "bn", "TAMIL": "ta", "TELUGU": "te",
@@ -69,7 +72,8 @@ def language_of(text: str) -> str:
     if len(words) < FEWEST_WORDS:
         return UNSURE
     # Words of one letter are left out: they are initials and numerals in every language.
-    hits = Counter({language: sum(word in known for word in words) for language, known in _WORDS.items()})
+    hits = Counter(dict.fromkeys(_LITTLE_WORDS, 0))
+    hits.update(language for word in words for language in _LANGUAGES_OF.get(word, ()))
     (first, most), (second, next_most) = hits.most_common(2)
     if most < max(FEWEST_HITS, 0.1 * len(words)):
         return UNSURE
