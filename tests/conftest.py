@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,14 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the real files of ../shared, which is not here")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A ledger of their own: no test reads what earlier runs took, or writes to it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WHET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield tmp_path_factory.getbasetemp()
 
 
 @pytest.fixture(scope="session")

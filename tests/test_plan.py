@@ -15,20 +15,28 @@ from engine_parts import recipe, write_table
 from rich.console import Console
 
 from whet import stages
+from whet.budget.estimate import Rows
 from whet.budget.plan import Plan, build_plan
 from whet.budget.tokens import tree_work
 from whet.data.tokens import Encoded
-from whet.recipe import Recipe
-from whet.sections import Train
+from whet.recipe import Recipe, parse
 from whet.views.plan import plan_summary
 
+CONTRACT = {"peak_bytes", "phases", "components", "tokens", "steps", "fits", "budget_bytes", "suggestions"}
 # Twenty rows of 10 to 29 tokens that share nothing, two of them learned.
 ROWS = [Encoded(str(i), tuple(range(100 * i, 100 * i + 8 + i)), (7, 0)) for i in range(20)]
 
 
 def plan(**train: object) -> Plan:
-    settings = Train.model_validate({"per_device_train_batch_size": 4, "num_train_epochs": 1, **train})
-    return build_plan({"train": 20}, ROWS, lambda step: range(4 * step % 20, 4 * step % 20 + 4), settings)
+    return build_plan(rows_of(ROWS), recipe_of({"per_device_train_batch_size": 4, "num_train_epochs": 1, **train}))
+
+
+def rows_of(rows: list[Encoded]) -> Rows:
+    return Rows({"train": 20}, rows, lambda step: range(4 * step % 20, 4 * step % 20 + 4))
+
+
+def recipe_of(train: dict[str, object]) -> Recipe:
+    return parse({"name": "x", "task": {"kind": "text"}, "data": {"path": "x.txt"}, "train": train})
 
 
 def shown(planned: Plan) -> str:
@@ -94,8 +102,8 @@ def test_an_instruction_behind_the_text_is_said_to_cost() -> None:
         [Encoded(r.id, instruction + r.prompt if is_first else r.prompt + instruction, r.completion) for r in ROWS]
         for is_first in (True, False)
     )
-    settings = Train(per_device_train_batch_size=4, num_train_epochs=1)
-    told = [build_plan({"train": 20}, rows, lambda s: range(4 * s, 4 * s + 4), settings) for rows in (first, last)]
+    settings = recipe_of({"per_device_train_batch_size": 4, "num_train_epochs": 1})
+    told = [build_plan(rows_of(rows), settings) for rows in (first, last)]
     assert told[0].tokens.tree == told[1].tokens.instruction_first == 390 + 5 * 30
     assert told[0].tokens.instruction_first is None and told[1].tokens.tree == 390 + 20 * 30
     assert "45%" in shown(told[1]) and "end alike" in shown(told[1]) and "end alike" not in shown(told[0])
@@ -144,7 +152,9 @@ def test_the_command_prints_one_object_and_loads_no_torch(tiny: Recipe, tmp_path
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert {"steps", "epochs", "tokens", "learning_rate"} <= found.keys()
+    assert {"steps", "epochs", "tokens", "learning_rate", *CONTRACT} <= found.keys()
+    assert found["fits"] is True and found["source"] == "formula" and found["peak_bytes"] == max(found["phases"].values())
+    assert sum(found["components"].values()) == found["peak_bytes"] and found["suggestions"] == []
     assert found["learning_rate"][0] == {"step": 1, "lr": found["learning_rate"][0]["lr"]} and found["steps"] > 1
     loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
     assert "whet" in loaded and not loaded & {"torch", "transformers", "peft"}

@@ -43,7 +43,9 @@ def kind_of(recipe: Recipe) -> str:
 
 
 def place() -> Path:
-    """The file: `whet/ledger.json` in XDG_CACHE_HOME, or in ~/.cache."""
+    """The file: `ledger.json` in the folder WHET_CACHE, or else in `whet` in XDG_CACHE_HOME or ~/.cache."""
+    if own := os.environ.get("WHET_CACHE"):
+        return Path(own) / "ledger.json"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whet" / "ledger.json"
 
 
@@ -78,25 +80,28 @@ def learned(device: str, recipe: Recipe) -> Scale:
 
 
 def score(plan: Mapping[str, Any], measured: Mapping[str, int], seconds: float) -> dict[str, Any]:
-    """What the manifest keeps: predicted against measured peak and time.
+    """What the manifest keeps: predicted against measured peaks and time.
 
     Args:
         plan: what `plan.json` holds.
-        measured: bytes by what was measured: `process`, or `allocated` and `reserved` of a GPU.
+        measured: bytes by what was measured, as `engine.peak` says.
         seconds: of the training, validations included.
     """
     predicted = plan["time"]["training_seconds"] + plan["time"]["validation_seconds"]
+    # Of a whole process, what it holds beside its tensors is predicted too.
+    forecast = {what: plan["needed_bytes" if what == "whole" else "peak_bytes"] for what in measured}
     return {
-        "device": plan["device"]["name"], "source": plan["source"], "predicted_bytes": plan["peak_bytes"],
-        "measured_bytes": dict(measured), "predicted_seconds": predicted, "time_basis": plan["time"]["basis"],
-        "measured_seconds": seconds,
+        "device": plan["device"]["name"], "source": plan["source"],
+        "peaks": [{"what": what, "predicted_bytes": forecast[what], "measured_bytes": size, "ratio": size / forecast[what]}
+                  for what, size in measured.items()],
+        "time": {"predicted_seconds": predicted, "measured_seconds": seconds, "ratio": seconds / predicted,
+                 "basis": plan["time"]["basis"]},
     }  # fmt: skip
 
 
-def keep(plan: Mapping[str, Any], scored: Mapping[str, Any], recipe: Recipe) -> None:
-    """Enters a finished run."""
+def keep(plan: Mapping[str, Any], measured: Mapping[str, int], seconds: float, recipe: Recipe) -> None:
+    """Enters a finished run: of a GPU what was allocated, of a process what it held beyond what stands beside its tensors."""
+    tensors = measured["allocated"] if "allocated" in measured else measured["whole"] - plan["outside_bytes"]
     flops = plan["flops"]["training"] + plan["flops"]["validation"]
-    measured = next(iter(scored["measured_bytes"].values()))
-    entry = Entry(scored["device"], kind_of(recipe), plan["peak_bytes"], measured, flops, scored["measured_seconds"])
-    if entry.predicted_bytes and entry.seconds > 0:
-        add(entry)
+    if plan["peak_bytes"] and seconds > 0:
+        add(Entry(plan["device"]["name"], kind_of(recipe), plan["peak_bytes"], max(0, tensors), flops, seconds))

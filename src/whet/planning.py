@@ -17,6 +17,7 @@ from whet.budget.plan import Ground, Plan, build_plan, replayed, timed
 from whet.budget.time import Time
 from whet.budget.tokens import Row, count
 from whet.budget.verdict import Case, fit, in_words
+from whet.data import bases
 from whet.data import tokens as tokenizers
 from whet.data.base_shape import find_shape
 from whet.data.dataset import Dataset
@@ -28,6 +29,7 @@ from whet.progress import Progress
 from whet.prompts import asking
 from whet.recipe import Recipe, override, parse
 from whet.run import Run
+from whet.views.wording import size
 
 ASSUMED_ROWS = 1000  # without data, where nobody says how many
 
@@ -86,7 +88,7 @@ def plan_data(made: Dataset, recipe: Recipe, base: str, wish: Wish, progress: Pr
     prepared, tokens, ground = Prepared.of(made, recipe), tokenizers.load(base), ground_of(recipe, base, wish.device)
     plan, rows = plan_rows(recipe, prepared, tokens, ground)
     if wish.replay:
-        plan = replay_plan(plan, rows, recipe, ground)
+        plan = replay_plan(plan, rows, recipe, base, ground)
     if wish.measured_steps:
         task = asking.in_words(prepared.task, prepared.template)
         plan = measure_plan(plan, rows, recipe, task, tokens, wish, progress)
@@ -106,11 +108,11 @@ def plan_lengths(recipe: Recipe, length: int, number: int | None, wish: Wish) ->
         ModelError: nothing is known of the base's shape.
     """
     ground = ground_of(recipe, recipe.model.base, wish.device)
-    if ground.shape is None:
-        raise ModelError(Problem(f"[model] base {recipe.model.base}", ground.unknown, "Name another"))
+    if ground.shape is None and not wish.replay:
+        raise ModelError(Problem(f"[model] base {recipe.model.base}", ground.unknown, "Name another, or give --replay"))
     rows, assumed = plain_rows(recipe, length, number)
     plan = replace(build_plan(rows, recipe, ground), assumed=assumed)
-    plan = replay_plan(plan, rows, recipe, ground) if wish.replay else plan
+    plan = replay_plan(plan, rows, recipe, recipe.model.base, ground) if wish.replay else plan
     return fitted(priced(plan, wish), rows, recipe, ground, wish)
 
 
@@ -194,9 +196,9 @@ def plain_rows(recipe: Recipe, length: int, number: int | None) -> tuple[Rows, s
         number: how many there are; left out, a thousand.
     """
     total = number or ASSUMED_ROWS
-    size = min(total, max(schedule.step_size(recipe.train), recipe.evaluate.batch_size))
-    some = tuple(Encoded(str(i), (i,), (0,) * (length - 1)) for i in range(size))
-    step = range(min(size, schedule.step_size(recipe.train)))
+    most = min(total, max(schedule.step_size(recipe.train), recipe.evaluate.batch_size))
+    some = tuple(Encoded(str(i), (i,), (0,) * (length - 1)) for i in range(most))
+    step = range(min(most, schedule.step_size(recipe.train)))
     train = _Repeated(some, total)
     said = f"{total:,} rows of {length:,} tokens each, all but the first learned, no two alike: no data was read"
     held = some[: recipe.evaluate.batch_size]
@@ -223,25 +225,33 @@ class _Repeated(Sequence[Encoded]):
 # -- beyond the formula -------------------------------------------------------------------------------------------------
 
 
-def replay_plan(plan: Plan, rows: Rows, recipe: Recipe, ground: Ground) -> Plan:
-    """The plan with the memory that the engine's own step takes when its tensors have sizes and no values."""
+def replay_plan(plan: Plan, rows: Rows, recipe: Recipe, base: str, ground: Ground) -> Plan:
+    """The plan with the memory that the engine's own step takes when its tensors have sizes and no values.
+
+    Args:
+        plan: by formula, where one is known for the base.
+        rows: that are learned from and scored.
+        recipe: the whole of it.
+        base: whose shape counts.
+        ground: shape and device.
+    """
     from whet.engine.replay import Material, replay
 
-    if ground.shape is None:
-        raise ModelError(Problem(f"[model] base {recipe.model.base}", ground.unknown, "Nothing is known to replay"))
-    heavy = [rows.train[i] for i in plan.cost.estimate.heavy.rows] if plan.cost else []
-    material = Material([_encoded(row) for row in heavy], [_encoded(row) for row in (*rows.validation, *rows.test)],
-                        [tuple(label) for label in rows.labels])  # fmt: skip
-    size = {"per_device_train_batch_size": plan.tokens.micro_batch}
-    taken = recipe.model_copy(update={"train": recipe.train.model_copy(update=size)})
-    return replayed(plan, rows, recipe, ground, replay(taken, ground.shape, material, ground.device.kind))
+    longest = sorted(range(len(rows.train)), key=lambda i: -len(rows.train[i].prompt) - len(rows.train[i].completion))
+    heavy = plan.cost.heavy.rows if plan.cost else longest[: plan.tokens.micro_batch]
+    learned, held = [_encoded(rows.train[i]) for i in heavy], [_encoded(row) for row in (*rows.validation, *rows.test)]
+    found = {"per_device_train_batch_size": plan.tokens.micro_batch}
+    taken = recipe.model_copy(update={"train": recipe.train.model_copy(update=found)})
+    shape = ground.shape or bases.find(recipe.model.model_copy(update={"base": base}), ("config.json",)).folder
+    memory = replay(taken, shape, Material(learned, held, [tuple(label) for label in rows.labels]), ground.device.kind)
+    return replayed(plan, rows, recipe, ground, memory)
 
 
 def measure_plan(plan: Plan, rows: Rows, recipe: Recipe, task: Task, tokens: Tokens, wish: Wish, progress: Progress) -> Plan:
     """The plan with its time from steps that were really taken, with real weights and rows."""
     from whet.engine.trial import WARM_UP, try_steps
 
-    if plan.cost is None or wish.device is not None:
+    if plan.cost is None or plan.cost.flops is None or wish.device is not None:
         what = "steps are measured on this machine, of a base whose shape is known"
         raise UserError(Problem("--measure", what, "Leave --device and --budget out"))
     train = [_encoded(row) for row in rows.train]
@@ -250,7 +260,7 @@ def measure_plan(plan: Plan, rows: Rows, recipe: Recipe, task: Task, tokens: Tok
     measured = count(rows.train, lambda step: rows.rows_of(step + first), len(taken), recipe.train, plan.tokens.micro_batch)
     share = measured.work.columns / plan.tokens.work.columns
     training = sum(taken) / share
-    flops = plan.cost.estimate.flops
+    flops = plan.cost.flops
     scoring = training / flops.training
     return timed(plan, Time(training, flops.validation * scoring, flops.evaluation * scoring, "measured"))
 
@@ -271,9 +281,9 @@ def fitted(plan: Plan, rows: Rows, recipe: Recipe, ground: Ground, wish: Wish) -
 
 def priced(plan: Plan, wish: Wish) -> Plan:
     """The plan with what its time costs in energy and money."""
-    if plan.cost is None or (wish.watts is None and wish.price_per_hour is None):
+    if plan.cost is None or plan.cost.time is None or (wish.watts is None and wish.price_per_hour is None):
         return plan
-    return timed(plan, replace(plan.cost.estimate.time, watts=wish.watts, price_per_hour=wish.price_per_hour))
+    return timed(plan, replace(plan.cost.time, watts=wish.watts, price_per_hour=wish.price_per_hour))
 
 
 def _encoded(row: Row) -> Encoded:
@@ -324,9 +334,8 @@ def score(plan: Mapping[str, Any], recipe: Recipe, measured: Mapping[str, int], 
     """What the manifest keeps of a run: predicted against measured. The ledger keeps it too, for the next plan."""
     if plan["fits"] is None:
         return None
-    scored = ledger.score(plan, measured, seconds)
-    ledger.keep(plan, scored, recipe)
-    return scored
+    ledger.keep(plan, measured, seconds, recipe)
+    return ledger.score(plan, measured, seconds)
 
 
 def refuse(plan: Mapping[str, Any], run: Run) -> None:
@@ -356,26 +365,16 @@ def out_of_memory_answered(plan: Mapping[str, Any], run: Run) -> Iterator[None]:
 def said(plan: Mapping[str, Any]) -> str:
     """The memory of a plan in words."""
     if plan["fits"] is None:
-        return plan["unknown"]
-    parts = sorted(plan["components"].items(), key=lambda part: -part[1])
-    most = ", ".join(f"{name} {in_gib(size)}" for name, size in parts[:3])
-    height = f"its peak, in {plan['phases'] and max(plan['phases'], key=plan['phases'].get)}, is {in_gib(plan['peak_bytes'])}"
-    return f"{height} ({most}), and {in_gib(plan['budget_bytes'])} are there on {plan['device']['name']}"
+        return str(plan["unknown"])
+    most = sorted(plan["components"].items(), key=lambda part: -part[1])[:3]
+    phase = max(plan["phases"], key=plan["phases"].__getitem__)
+    has = f"it needs {size(plan['needed_bytes'])}, and {plan['device']['name']} has {size(plan['budget_bytes'])}"
+    return f"{has}; the peak, in {phase}, is {size(plan['peak_bytes'])} ({', '.join(f'{name} {size(n)}' for name, n in most)})"
 
 
 def helps(plan: Mapping[str, Any]) -> str:
     """The first suggestion of a plan in words."""
     for each in plan.get("suggestions", ()):
-        sets = in_words(each["sets"])
-        return f"What saves most for the time it costs: {sets} ({each['meaning']}; then {in_gib(each['peak_bytes'])})"
+        gives = f"{each['meaning']}; it then needs {size(each['needed_bytes'])}"
+        return f"What saves most for the time that it costs: {in_words(each['sets'])} ({gives})"
     return "Lower [train] max_length, set gradient_checkpointing, or quantize the base"
-
-
-def in_gib(size: int) -> str:
-    """Bytes in GiB.
-
-    Example:
-        >>> in_gib(3 * 2**30)
-        '3.0 GiB'
-    """
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.1f} MiB"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from whet.budget import schedule, time
 from whet.budget.devices import Device
@@ -129,9 +129,7 @@ def micro_batch_of(rows: Rows, recipe: Recipe, shape: Shape | None, device: Devi
     return found
 
 
-def estimate(
-    counted: Counted, recipe: Recipe, shape: Shape, device: Device, scale: Scale | None = None
-) -> Estimate:
+def estimate(counted: Counted, recipe: Recipe, shape: Shape, device: Device, scale: Scale) -> Estimate:
     """What a recipe takes on a device, by formula.
 
     Args:
@@ -144,7 +142,6 @@ def estimate(
     Raises:
         ModelError: if `[lora]` names layers that the base does not have.
     """
-    scale = scale or Scale()
     found = [(predict(shape, recipe, heavy.load, counted.scored, device.kind), heavy) for heavy in counted.tokens.heaviest]
     memory, heavy = max(found, key=lambda pair: pair[0].peak_bytes)
     weights = adapter_weights(shape, recipe.lora) if recipe.lora else 0
@@ -162,8 +159,3 @@ def needed(memory: Memory, recipe: Recipe, device: Device, scale: Scale) -> int:
     pages = device.kind == "cuda" and OPTIMIZERS[recipe.train.optim].paged
     peak = max(sum(parts.values()) - (parts.get("optimizer", 0) if pages else 0) for parts in memory.by_phase.values())
     return math.ceil(peak * scale.memory) + device.outside_bytes
-
-
-def by_replay(found: Estimate, memory: Memory, recipe: Recipe, device: Device, scale: Scale | None = None) -> Estimate:
-    """The same with the memory that a replay of the step found."""
-    return replace(found, memory=memory, needed_bytes=needed(memory, recipe, device, scale or Scale()))

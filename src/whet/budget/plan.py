@@ -8,12 +8,12 @@ from typing import Any
 
 from whet.budget import schedule
 from whet.budget.devices import Device
-from whet.budget.estimate import Counted, Estimate, Rows, Scale, by_replay, count_rows, estimate, micro_batch_of
+from whet.budget.estimate import Counted, Estimate, Rows, Scale, count_rows, estimate, micro_batch_of, needed
 from whet.budget.lengths import Lengths
 from whet.budget.memory import Memory
 from whet.budget.shapes import Shape
-from whet.budget.time import Time
-from whet.budget.tokens import Tokens
+from whet.budget.time import Flops, Time
+from whet.budget.tokens import Heavy, Tokens
 from whet.budget.verdict import Case, Fit, Suggestion, Word, suggest, verdict
 from whet.recipe import Recipe
 from whet.sections import Train
@@ -23,33 +23,41 @@ MOST_RATES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a run takes on a device: the Estimate, the verdict, and what would help where it does not fit well."""
+    """What a run takes on a device, and what would help where it does not fit well.
+
+    `needed_bytes` is what the device must have, `heavy` the micro-batch that makes the peak. `flops` and `time` are None where
+    no formula is known for the base, and a replay found the memory.
+    """
 
     device: Device
-    estimate: Estimate
-    suggestions: tuple[Suggestion, ...]
     scale: Scale
+    memory: Memory
+    needed_bytes: int
+    heavy: Heavy
+    flops: Flops | None
+    time: Time | None
+    suggestions: tuple[Suggestion, ...] = ()
 
     @property
     def verdict(self) -> Word:
         """Whether it fits."""
-        return verdict(self.estimate.needed_bytes, self.device.memory_bytes)
+        return verdict(self.needed_bytes, self.device.memory_bytes)
 
     def to_json(self) -> dict[str, Any]:
         """What `whet plan --json` says of it."""
-        found, load = self.estimate, self.estimate.heavy.load
+        load, flops = self.heavy.load, self.flops
         return {
-            **found.memory.to_json(),
-            "by_phase": {phase: dict(parts) for phase, parts in found.memory.by_phase.items()},
-            "needed_bytes": found.needed_bytes, "outside_bytes": self.device.outside_bytes,
+            **self.memory.to_json(),
+            "by_phase": {phase: dict(parts) for phase, parts in self.memory.by_phase.items()},
+            "needed_bytes": self.needed_bytes, "outside_bytes": self.device.outside_bytes,
             "factor": {"memory": self.scale.memory, "runs": self.scale.memory_runs},
             "heaviest": {"rows": load.rows, "columns": load.columns, "width": load.width, "answers": load.answers},
             "device": self.device.to_json(), "budget_bytes": self.device.memory_bytes,
             "verdict": self.verdict, "fits": self.verdict != "does not fit",
             "suggestions": [each.to_json() for each in self.suggestions],
-            "flops": {"training": found.flops.training, "validation": found.flops.validation,
-                      "evaluation": found.flops.evaluation, "total": found.flops.total},
-            "time": found.time.to_json(),
+            "flops": flops and {"training": flops.training, "validation": flops.validation, "evaluation": flops.evaluation,
+                                "total": flops.total},
+            "time": self.time and self.time.to_json(),
         }  # fmt: skip
 
 
@@ -157,17 +165,20 @@ def _cost(rows: Rows, recipe: Recipe, ground: Ground | None, counted: Counted) -
 
 def replayed(plan: Plan, rows: Rows, recipe: Recipe, ground: Ground, memory: Memory) -> Plan:
     """The same plan with the memory that a replay of the step found; what would help is scaled by the formula's error."""
-    assert plan.cost is not None and ground.shape is not None
-    formula = plan.cost.estimate
-    better = by_replay(formula, memory, recipe, ground.device, ground.scale)
     counted = count_rows(rows, recipe, plan.tokens.micro_batch)
+    takes = needed(memory, recipe, ground.device, ground.scale)
+    if ground.shape is None:
+        heavy = max(plan.tokens.heaviest, key=lambda heavy: heavy.load.columns)
+        return replace(plan, cost=Cost(ground.device, ground.scale, memory, takes, heavy, None, None), unknown="")
+    formula = estimate(counted, recipe, ground.shape, ground.device, ground.scale)
+    better = replace(formula, memory=memory, needed_bytes=takes)
     return replace(plan, cost=_judged(rows, recipe, ground, counted, formula, better))
 
 
 def timed(plan: Plan, seconds: Time) -> Plan:
     """The same plan with a time that was measured, or priced."""
     assert plan.cost is not None
-    return replace(plan, cost=replace(plan.cost, estimate=replace(plan.cost.estimate, time=seconds)))
+    return replace(plan, cost=replace(plan.cost, time=seconds))
 
 
 def _judged(rows: Rows, recipe: Recipe, ground: Ground, counted: Counted, formula: Estimate, found: Estimate) -> Cost:
@@ -175,8 +186,8 @@ def _judged(rows: Rows, recipe: Recipe, ground: Ground, counted: Counted, formul
     assert ground.shape is not None
     ratio = found.memory.peak_bytes / formula.memory.peak_bytes
     case = Case(recipe, rows, ground.shape, ground.device, ground.scale)
-    fits = verdict(found.needed_bytes, ground.device.memory_bytes) == "fits"
-    return Cost(ground.device, found, () if fits else suggest(case, counted, formula, ratio), ground.scale)
+    cost = Cost(ground.device, ground.scale, found.memory, found.needed_bytes, found.heavy, found.flops, found.time)
+    return cost if cost.verdict == "fits" else replace(cost, suggestions=suggest(case, counted, formula, ratio))
 
 
 def _warnings(rates: Sequence[float], steps: int, train: Train) -> list[str]:

@@ -43,7 +43,7 @@ def scoring(rows: Sequence[Row], labels: Sequence[Ids], recipe: Recipe, demonstr
     if recipe.task.kind == "generate":
         return _answering(rows, recipe, demonstrations)
     ordered = sorted(rows, key=lambda row: len(row.prompt) + len(row.completion))
-    size, found = _at_once(rows, labels, recipe.evaluate.batch_size), Scoring(Work(), None)
+    size, found = at_once(rows, labels, recipe.evaluate.batch_size), Scoring(Work(), None)
     for part in (ordered[i : i + size] for i in range(0, len(ordered), size)):
         asked = [(row.prompt, answer) for row in part for answer in (labels or (row.completion,))]
         sequences = [(*prompt, *answer) for prompt, answer in asked]
@@ -72,7 +72,7 @@ def _answering(rows: Sequence[Row], recipe: Recipe, demonstrations: int) -> Scor
     return found
 
 
-def _at_once(rows: Sequence[Row], labels: Sequence[Ids], batch_size: int) -> int:
+def at_once(rows: Sequence[Row], labels: Sequence[Ids], batch_size: int) -> int:
     """Prompts in a batch: fewer where their answers are long, so that not too many logits are in memory together."""
     tokens = sum(map(len, labels)) if labels else max((len(row.completion) for row in rows), default=1)
     return max(1, min(batch_size, SCORED_TOKENS // tokens))

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from whet.budget.devices import Device
 from whet.budget.estimate import Counted, Estimate, Rows, Scale, count_rows, estimate, micro_batch_of
+from whet.budget.scoring import at_once
 from whet.budget.shapes import Shape
 from whet.budget.tokens import Row
 from whet.errors import UserError
@@ -184,14 +185,16 @@ def knobs(case: Case, found: Estimate) -> Iterator[Knob]:
         yield Knob({"train.gradient_checkpointing": True}, "nothing", "activations are computed twice instead of being kept")
     if not train.share_prefix and not train.packing:
         yield Knob({"train.share_prefix": True}, "nothing", "what the rows of a micro-batch share is computed once, no padding")
-    if found.memory.peak_phase == "evaluation" and recipe.evaluate.batch_size > 1:
-        half = recipe.evaluate.batch_size // 2
+    scored = at_once((*case.rows.validation, *case.rows.test), case.rows.labels, recipe.evaluate.batch_size)
+    if found.memory.peak_phase == "evaluation" and scored > 1:
+        half = scored // 2
         yield Knob({"evaluate.batch_size": half}, "nothing", f"{half} examples are scored at a time")
     yield from _other_optimizers(case)
     if not train.bf16:
         yield Knob({"train.bf16": True}, "rounding", "the forward pass in bfloat16; weights and their updates stay as they are")
-    if recipe.lora and not recipe.model.quantize and recipe.model.dtype == "float32":
-        yield Knob({"model.dtype": "bfloat16"}, "precision", "the frozen weights keep 8 bits of their digits; the adapter all")
+    if recipe.lora and recipe.model.dtype == "float32":
+        which = "frozen weights that are not quantized" if recipe.model.quantize else "frozen weights"
+        yield Knob({"model.dtype": "bfloat16"}, "precision", f"{which} keep 8 bits of their digits; the adapter keeps all")
     if recipe.lora and recipe.model.quantize in (None, "int8") and not recipe.model.random_weights:
         sets = {"model.quantize": "nf4", "model.bnb_4bit_use_double_quant": True, "model.bnb_4bit_compute_dtype": "bfloat16"}
         yield Knob(sets, "precision", "the frozen weights are kept in 4 bits (QLoRA)")

@@ -33,6 +33,8 @@ def plan(args: Namespace) -> int:
         from whet.views.plan import plan_summary
 
         console(sys.stdout).print(plan_summary(planned))
+    if args.fit and planned.fit is None and planned.cost and planned.cost.verdict != "fits":
+        console(sys.stderr).print("Nothing makes it fit better. Name a smaller base, or a device with more memory.")
     if written:
         console(sys.stderr).print(f"Wrote {written}, which fits.", markup=False)
     return 0 if planned.fits or written else NOT_FITTING
@@ -81,7 +83,7 @@ def _write_fitting(args: Namespace, planned: Plan) -> Path | None:
     if "stage" in read_values(args.recipe):
         what = "a recipe with stages is not written anew"
         raise RecipeError(Problem(str(args.recipe), what, f"In [[stage]] {args.stage} set: {planned.fit.settings}"))
-    path = args.output or args.recipe.with_name(f"{args.recipe.stem}-fits.toml")
+    path: Path = args.output or args.recipe.with_name(f"{args.recipe.stem}-fits.toml")
     if path.resolve().parent != args.recipe.resolve().parent:
         what = "its paths are relative to the folder of the recipe"
         raise RecipeError(Problem(str(path), what, f"Write it into {args.recipe.resolve().parent}"))

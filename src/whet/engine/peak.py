@@ -27,7 +27,7 @@ class Peak:
         return cls(psutil.Process().memory_info().rss)
 
     def read(self) -> dict[str, int]:
-        """The height since: bytes `allocated` and `reserved` of a GPU, else of the `process` above its start."""
+        """The height since: bytes `allocated` and `reserved` of a GPU, else of the process `above_start` and as a `whole`."""
         if torch.cuda.is_available():
             return {"allocated": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved()}
-        return {"process": max(0, peak_bytes() - self.start_bytes)}
+        return {"above_start": max(0, peak_bytes() - self.start_bytes), "whole": peak_bytes()}

@@ -44,7 +44,7 @@ def try_steps(
         trained = adapters.add_adapter(trained, recipe.lora, recipe.derive_seed("adapter"))
     course = build_course(recipe, task, rows, tokens, lambda _: (0.0, None), Path())
     if recipe.train.gradient_checkpointing:
-        trained.activation_checkpointing_enable()  # type: ignore[operator]  # torch types a model's attributes as tensors
+        trained.activation_checkpointing_enable()
     accelerator = Accelerator(cpu=model.device().type == "cpu")
     prepared, optimizer = accelerator.prepare(trained, build_optimizer(trained, recipe.train))
     bench = Bench(prepared, optimizer, accelerator, course, choose_layout(prepared, course, accelerator.device, progress))

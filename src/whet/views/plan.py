@@ -44,7 +44,8 @@ def plan_summary(plan: Plan) -> Group:
     facts.add_row("warm-up", count(plan.warmup_steps, "step") if plan.warmup_steps else "none")
     facts.add_row("tokens", _tokens(plan.tokens))
     if plan.cost:
-        facts.add_row("time", _time(plan.cost.estimate.time, plan.steps))
+        if plan.cost.time:
+            facts.add_row("time", _time(plan.cost.time, plan.steps))
         facts.add_row("device", f"{plan.cost.device.name}, {size(plan.cost.device.memory_bytes)}")
     above = [_verdict(plan.cost), Text()] if plan.cost else []
     memory = _memory(plan.cost) if plan.cost else []
@@ -58,23 +59,22 @@ def plan_summary(plan: Plan) -> Group:
 
 
 def _verdict(cost: Cost) -> Text:
-    found = cost.estimate
-    what = f": {size(found.needed_bytes)} of {size(cost.device.memory_bytes)}"
+    what = f": {size(cost.needed_bytes)} of {size(cost.device.memory_bytes)}"
     return Text(cost.verdict, VERDICTS[cost.verdict]).append(what, "bold")
 
 
 def _memory(cost: Cost) -> list[RenderableType]:
     """Where it goes, by phase; what would help."""
-    found = cost.estimate
-    how = {"formula": "by formula", "replay": "by replay of the step"}[found.memory.source]
-    rows = found.heavy.load
+    how = {"formula": "by formula", "replay": "by replay of the step"}[cost.memory.source]
+    rows = cost.heavy.load
     heaviest = f"heaviest micro-batch: {count(rows.rows, 'row')}, {count(rows.columns, 'column')}"
     head = Text("memory", "bold").append(f"  {how}; {heaviest}", "not bold dim")
-    bars = stacked(found.memory.by_phase, cost.device.outside_bytes, cost.device.memory_bytes)
+    bars = stacked(cost.memory.by_phase, cost.device.outside_bytes, cost.device.memory_bytes)
     drawn: list[RenderableType] = [Text(), head, bars]
     if cost.scale.memory_runs:
         runs = count(cost.scale.memory_runs, "earlier run")
-        drawn.append(Text(f"{runs} on this device took {cost.scale.memory:.2f} of what was predicted; it is counted in.", "dim"))
+        said = f"{runs} on this device took {cost.scale.memory:.2f} of what was predicted; that is counted in."
+        drawn.append(Text(said, "dim"))
     if cost.suggestions:
         drawn += [Text(), Text("what would help, most memory for the time first", "bold"), _suggestions(cost.suggestions)]
     return drawn

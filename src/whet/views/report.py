@@ -17,6 +17,7 @@ from whet.measure.generation import exact_match
 from whet.run import Run
 from whet.views import charts, grains, wording
 from whet.views.charts import Row
+from whet.views.cost import cost
 from whet.views.grains import Grain
 
 Json = dict[str, Any]
@@ -90,6 +91,7 @@ def _parts(run: Run) -> Json:
     else:
         listed = sorted((e for e in examples if not e["is_right"]), key=lambda e: -(e["confidence"] or 0))
     manifest = run.manifest
+    taken = cost(run.read_json("plan.json") if run.has("plan.json") else {}, manifest.get("score") or {})
     return {
         "kind": kind, "recipe": recipe, "recipe_text": recipe_text, "highlights": _highlights(recipe),
         "manifest": manifest, "evaluation": evaluation, "calibration": calibration,
@@ -98,8 +100,8 @@ def _parts(run: Run) -> Json:
         "learning": _learning(metrics, manifest.get("training", {})),
         "examples": examples, "listed": listed[:MOST_LISTED], "listable": len(listed),
         "charts": {**_comparison_charts(evaluation, kind), **_learning_charts(metrics, manifest.get("training", {})),
-                   **_calibration_charts(evaluation, calibration, examples)},
-        "drawn": len(_grains(examples, "confidence")),
+                   **_calibration_charts(evaluation, calibration, examples), **taken["charts"]},
+        "drawn": len(_grains(examples, "confidence")), "cost": {key: taken[key] for key in ("parts", "rows", "cuts")},
     }  # fmt: skip
 
 
