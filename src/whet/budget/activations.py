@@ -187,8 +187,8 @@ class Flow:
         pairs = load.columns * load.width
         if kind.caps:  # the tanh, the softmax in float32, and the same as the product reads it
             return self.shape.heads * pairs * (size + 4 + (size if size < 4 else 0))
-        if kind.drops and self.device == "cpu":
-            return self.shape.heads * pairs * 3 * size
+        if kind.drops and self.device == "cpu":  # plain products in float32: scores, softmax, dropout, and what they read
+            return 4 * (self.shape.heads * pairs * 3 + load.columns * 3 * self.shape.query_width)
         return pairs * size if self._has_mask(load) else 0
 
     def _feed_forward(self, linears: dict[str, Linear], adapted: Collection[str], columns: int) -> int:

@@ -92,6 +92,7 @@ def step_bytes(weights: Sequence[Weight], train: Train, device: Device) -> int:
     """Bytes that the optimizer's step makes and drops: copies of one tensor after the other, or of all at once where torch runs
     one kernel over all of them (`foreach`, its default on a GPU)."""
     fact = OPTIMIZERS[train.optim]
+    copies: float
     if fact.bits:  # on a GPU one kernel in place; on a CPU the formulas in torch, 8-bit moments unpacked
         copies = 2 + {"adamw": 1, "lion": 1, "rmsprop": 1, "ademamix": 2}[fact.family] + (2 if fact.bits == 8 else 0)
         return 0 if device == "cuda" else round(copies * max((w.count * 4 for w in weights), default=0))
@@ -107,4 +108,6 @@ def step_bytes(weights: Sequence[Weight], train: Train, device: Device) -> int:
         return round(min(copies, 1) * max(matrices, vectors))  # the division is in place there
     if fact.family == "muon":  # AdamW's on what is no matrix
         return max(round((COPIES["adamw"] if w.is_embedding or w.columns == 1 else copies) * w.size_bytes) for w in weights)
-    return round(copies * max(w.size_bytes for w in weights))
+    # The last copy of one tensor lives on until the next one's is made.
+    before = [0, *(w.size_bytes if copies else 0 for w in weights[:-1])]
+    return max(round(copies * w.size_bytes) + size for w, size in zip(weights, before, strict=True))
