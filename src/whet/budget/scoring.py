@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whet.budget.memory import Load
-from whet.budget.tokens import Ids, Row, Work, tree_work
+from whet.budget.tokens import Ids, Row, Work, shared_by, tree_work
 from whet.recipe import Recipe
 
 SCORED_TOKENS = 4096  # answer tokens that the engine scores at a time
@@ -49,8 +49,7 @@ def scoring(rows: Sequence[Row], labels: Sequence[Ids], recipe: Recipe, demonstr
         sequences = [(*prompt, *answer) for prompt, answer in asked]
         work = tree_work(sequences)
         columns = work.columns + demonstrations
-        # An answer token is predicted at the place before it: the ends of answers predict nothing, and are read by nobody.
-        places = len({(prompt, answer[:k]) for prompt, answer in asked for k in range(len(answer))})
+        places = _places(asked)
         pairs = work.pairs + demonstrations * (work.columns + demonstrations // 2)
         found += Scoring(Work(columns, pairs, places), Load(len(sequences), columns, columns, places))
     return found
@@ -59,6 +58,21 @@ def scoring(rows: Sequence[Row], labels: Sequence[Ids], recipe: Recipe, demonstr
 def generating(rows: Sequence[Row], recipe: Recipe) -> Scoring:
     """One pass that scores the answers of a `generate` task, as validation does."""
     return scoring(rows, (), recipe.model_copy(update={"task": recipe.task.model_copy(update={"kind": "text", "labels": ()})}))
+
+
+def _places(asked: Sequence[tuple[Ids, Ids]]) -> int:
+    """Places that predict an answer token, those that several answers to a prompt share once. The end of an answer is none.
+
+    Example:
+        >>> _places([((1,), (5, 6, 0)), ((1,), (5, 7, 0)), ((2,), (5, 0))])
+        6
+    """
+    ordered = sorted((tuple(prompt), tuple(answer)) for prompt, answer in asked)
+    found = sum(len(answer) for _, answer in ordered)
+    for (prompt, answer), (before, earlier) in zip(ordered[1:], ordered, strict=False):
+        if prompt == before:
+            found -= min(len(answer), len(earlier), shared_by(earlier, answer) + 1)
+    return found
 
 
 def _answering(rows: Sequence[Row], recipe: Recipe, demonstrations: int) -> Scoring:

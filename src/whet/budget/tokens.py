@@ -194,7 +194,7 @@ def tree_work(sequences: Sequence[Ids]) -> Work:
     """
     ordered = sorted(map(tuple, sequences))
     # common[i]: of sequences i - 1 and i; one more than their length where they are equal, so that nothing parts them
-    common = [0, *(_common(a, b) + (a == b) for a, b in pairwise(ordered))]
+    common = [0, *(shared_by(a, b) + (a == b) for a, b in pairwise(ordered))]
     found: list[tuple[int, int]] = []  # the stretches of the tree: depth of the first token, and of the one behind the last
 
     def add(low: int, high: int, depth: int) -> None:
@@ -224,7 +224,7 @@ def _runs(common: Sequence[int], low: int, high: int, depth: int) -> list[tuple[
     return [(start, end) for start, end in pairwise(cuts) if start < end]
 
 
-def _common(one: Ids, other: Ids) -> int:
+def shared_by(one: Ids, other: Ids) -> int:
     """Tokens that both begin with."""
     longest = min(len(one), len(other))
     if one[:longest] == other[:longest]:
@@ -255,7 +255,7 @@ def _end_to_end(lengths: Sequence[int]) -> Work:
 def _moved(rows: Sequence[Row]) -> list[tuple[int, ...]] | None:
     """Every row with the end that all prompts share moved to its beginning; None if that end is too short to be worth it."""
     prompts = [row.prompt[::-1] for row in rows]
-    shared = _common(min(prompts), max(prompts)) if len(prompts) > 1 else 0
+    shared = shared_by(min(prompts), max(prompts)) if len(prompts) > 1 else 0
     if shared < SHORTEST_END or min(map(len, prompts)) == shared:
         return None
     return [row.prompt[-shared:] + row.prompt[:-shared] + row.completion for row in rows]
