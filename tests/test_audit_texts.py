@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,9 @@ from whet.data.audit.personal import find_personal
         ("5500-0000-0000-0004", "card number"),
         ("Call +49 30 901820 or come by", "telephone number"),
         ("Call (555) 010-9999 today", "telephone number"),
+        ("or +420 123 456 789", "telephone number"),
+        ("378282246310005", "card number"),
+        ("6011 1111 1111 1117", "card number"),
         ("from 8.8.8.8 port 53", "IP address"),
         ("via 2001:4860:4860:0:0:0:0:8888 today", "IP address"),
     ],
@@ -41,6 +45,7 @@ def test_personal_data_is_found(text: str, kind: str) -> None:
         "the loopback 127.0.0.1 and the private 192.168.0.1",
         "4111 1111 1111 1112 fails the test, as does DE88 3704 0044 0532 0130 00",
         "0000 0000 0000 0000",
+        "the device 490154203237518 (IMEI), and a sum of +100 000 000",
         "ISBN 978-3-16-148410-0, order 1234567890123456",
         "user@localhost and @handle, 12:30:45, 3+4 = 7",
         "1990-1991, 1992 - 1993; 10 20 30 40 50",
@@ -205,10 +210,22 @@ def test_short_passages_must_be_the_whole_text(tmp_path: Path) -> None:
     assert rows_of(found(made, "benchmark_leak")) == [5]
 
 
+def test_a_folder_of_a_corpus_as_a_benchmark(tmp_path: Path) -> None:
+    rows = clean_rows(60)
+    (tmp_path / "bench").mkdir()
+    record = {
+        "instruction": "Judge: "
+        + (long := "we will build forty schools, mend nine bridges and open two harbours before the next winter comes"),
+        "output": "x",
+    }
+    (tmp_path / "bench" / "a.jsonl").write_text(json.dumps(record), "utf-8")
+    rows[7] = {**rows[7], "text": long}
+    made = audit(from_recipe(recipe(write(tmp_path / "made.csv", rows))), benchmarks=[tmp_path / "bench"])
+    assert rows_of(found(made, "benchmark_leak")) == [9]
+
+
 def test_a_corpus_as_a_benchmark(shared: Path, tmp_path: Path) -> None:
     """The seeds of Self-Instruct in a table made of them and of other rows: each seed that is long enough, nothing else."""
-    import json
-
     seeds = [json.loads(line) for line in (shared / "data/self_instruct/seed_tasks.jsonl").read_text("utf-8").splitlines()]
     rows = clean_rows(60)
     rows += [{"text": seed["instruction"], "label": "yes", "speech": ""} for seed in seeds[:20]]

@@ -107,7 +107,7 @@ def _passages(path: Path) -> Iterator[Passage]:
             yield from (Passage(f"{name}, line {n}", line) for n, line in enumerate(text.splitlines(), 1) if line.strip())
     elif suffix in (*DELIMITED, *COLUMNAR):
         yield from _cells(path)
-    elif path.is_file() and is_corpus(path):
+    elif path.exists() and is_corpus(path):
         for reading in read_corpus(path):
             for item in reading.items if isinstance(reading, Reading) else ():
                 for example in item.examples:

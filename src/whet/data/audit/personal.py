@@ -22,10 +22,12 @@ _PHONE = re.compile(
     r"(?<![\w.+-])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){2,4}|\(\d{3}\) ?\d{3}[ .-]\d{4})(?![\w-])"
 )
 _VERSION = re.compile(r"(?:version|release|firmware|section|chapter|§|\bv)[. ]*$", re.IGNORECASE)
-_CARD_BEGINNINGS = re.compile(
-    r"4|5[1-5]|2(?:2[2-9]|[3-6]|7[01]|720)|3[47]|3(?:0[0-5]|[68])|6(?:011|4[4-9]|5)|35(?:2[89]|[3-8])|62"
+# How the numbers of the large issuers begin, and how long they are then.
+_CARD_NUMBER = re.compile(
+    r"4(?:\d{12}|\d{15}|\d{18})|5[1-5]\d{14}|2(?:2[2-9]|[3-6]\d|7[01])\d{13}|2720\d{12}|3[47]\d{13}"
+    r"|3(?:0[0-5]|[68]\d)\d{11}|(?:6(?:011|4[4-9]\d|5\d\d)|35(?:2[89]|[3-8]\d)|62\d\d)\d{12,15}"
 )
-
+_AMOUNT = re.compile(r"\+\d{1,3}(?: \d{3})* 000")  # a round sum with its sign, and no telephone
 
 _PLURAL = {"e-mail address": "es", "account number (IBAN)": "", "card number": "s", "telephone number": "s", "IP address": "es"}
 
@@ -41,7 +43,8 @@ def find_personal(text: str) -> Iterator[tuple[str, str]]:
     yield from (("account number (IBAN)", match[0]) for match in _IBAN.finditer(text) if is_iban(match[0]))
     cards = [match[0] for match in _CARD.finditer(text) if is_card(match[0])]
     yield from (("card number", card) for card in cards)
-    yield from (("telephone number", match[0]) for match in _PHONE.finditer(text) if 8 <= sum(map(str.isdigit, match[0])) <= 15)
+    phones = (match[0] for match in _PHONE.finditer(text) if not _AMOUNT.fullmatch(match[0]))
+    yield from (("telephone number", phone) for phone in phones if 8 <= sum(map(str.isdigit, phone)) <= 15)
     for match in (*_IPV4.finditer(text), *_IPV6.finditer(text)):
         if _is_address(match[0]) and not _VERSION.search(text[max(0, match.start() - 20) : match.start()]):
             yield "IP address", match[0]
@@ -60,14 +63,14 @@ def is_iban(text: str) -> bool:
 
 
 def is_card(text: str) -> bool:
-    """Whether it is a card number: it begins as those of a known issuer do, and passes Luhn's test (ISO/IEC 7812).
+    """Whether it is a card number: it begins and is as long as those of a known issuer, and passes Luhn's test (ISO/IEC 7812).
 
     Example:
-        >>> is_card("4111 1111 1111 1111"), is_card("4111 1111 1111 1112")
-        (True, False)
+        >>> is_card("4111 1111 1111 1111"), is_card("4111 1111 1111 1112"), is_card("490154203237518")
+        (True, False, False)
     """
     digits = [int(c) for c in text if c.isdigit()]
-    if len(set(digits)) < 2 or not _CARD_BEGINNINGS.match("".join(map(str, digits))):
+    if len(set(digits)) < 2 or not _CARD_NUMBER.fullmatch("".join(map(str, digits))):
         return False
     doubled = (2 * d - 9 * (d > 4) for d in digits[-2::-2])
     return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
