@@ -120,3 +120,11 @@ def test_another_file_is_refused_with_its_line(text: str, said: str) -> None:
     with pytest.raises(DataError) as caught:
         flan.read(text, "templates.py")
     assert said in str(caught.value)
+
+
+def test_what_is_added_to_a_table_below_it_is_read_too() -> None:
+    added = 'PATTERNS["late"] = [("{a}?", "{b}")]\nPATTERNS.update({"more": [("{c}?", "{d}")]})\nOTHER["x"] = [("{e}", "{f}")]\n'
+    names = [template.name for template in flan.read(f"{FILE}\n{added}", "templates.py").templates]
+    assert names[-2:] == ["late-1", "more-1"] and len(names) == 10
+    with pytest.raises(DataError, match=r"^templates.py: line 1: this is no text. Write texts"):
+        flan.read('PATTERNS["late"] = [("{a}?", f"{b}")]', "templates.py")

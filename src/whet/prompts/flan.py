@@ -53,7 +53,7 @@ def read(text: str, where: str) -> TemplateSet:
                 patterns = [_pattern(item) for item in _items(value)]
                 made = list(_templates(task, table == "FEWSHOT_PATTERNS", patterns))
             except ValueError as error:
-                problems.append(Problem(f"{where}, line {value.lineno}", str(error), "Write texts, or remove the entry"))
+                problems.append(Problem(where, str(error), "Write texts, or remove the entry"))
                 continue
             templates += [template for template, _ in made]
             repairs += [repair for _, found in made for repair in found]
@@ -68,16 +68,27 @@ def read(text: str, where: str) -> TemplateSet:
 
 
 def _tables(tree: ast.Module) -> Iterator[tuple[str, ast.Dict]]:
-    """The tables of patterns: what the names are set to at the top of the file."""
+    """The tables of patterns: what the names are set to at the top of the file, and what is added to them there."""
     for node in tree.body:
-        if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Dict):
-            named = node.targets if isinstance(node, ast.Assign) else [node.target]
-            yield from ((target.id, node.value) for target in named if isinstance(target, ast.Name) and target.id in TABLES)
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Subscript) and _is_table(target.value):
+                    yield ast.unparse(target.value), ast.Dict([target.slice], [node.value])
+                elif _is_table(target) and isinstance(node.value, ast.Dict):
+                    yield ast.unparse(target), node.value
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            called, given = node.value.func, node.value.args
+            if isinstance(called, ast.Attribute) and called.attr == "update" and _is_table(called.value):
+                yield from ((ast.unparse(called.value), table) for table in given if isinstance(table, ast.Dict))
+
+
+def _is_table(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in TABLES
 
 
 def _items(node: ast.expr) -> Sequence[ast.expr]:
     if not isinstance(node, (ast.List, ast.Tuple)):
-        raise ValueError("a task's patterns are no list")
+        raise ValueError(f"line {node.lineno}: a task's patterns are no list")
     return node.elts
 
 
