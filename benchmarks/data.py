@@ -10,8 +10,8 @@ they say what a job costs even where other work runs beside it, and wall seconds
 search on a slice: of the rows that have a near copy (Jaccard similarity 0.8 or more), how many are in a pair that was found.
 
 Peers are run by a Python that has them: pip install datasets datasketch datatrove xxhash. Without --peers they are left out.
-Whole rows of ASCII are short enough by their bytes, so whet need not count their tokens: `accented` rows have a letter that is
-not, and each is counted.
+By their bytes these rows surely fit into 1,024 tokens, so whet need not tokenize them to know: in the jobs called `counted`
+the most is 200 tokens, and nearly every row is tokenized.
 
 Exits 1 when memory grows by more than half between two sizes, or a peer needs less than three times as long. --quick: 10^4 and
 a slice of 2,000, one minute.
@@ -58,7 +58,7 @@ class Took:
         return 1e6 * self.processor_seconds / self.rows
 
 
-def make(path: Path, rows: int, *, is_accented: bool = False, seed: int = 7) -> Path:
+def make(path: Path, rows: int, seed: int = 7) -> Path:
     """A file of made instructions and answers, 10 to 30 and 5 to 25 words of 20,000."""
     draw = random.Random(seed)
     syllables = [consonant + vowel for consonant in "bcdfghklmnprstvw" for vowel in "aeiou"]
@@ -75,7 +75,7 @@ def make(path: Path, rows: int, *, is_accented: bool = False, seed: int = 7) -> 
                 said[draw.randrange(len(said))] = draw.choice(words)
                 row["instruction"] = " ".join(said)
             else:
-                said = draw.choices(words, k=draw.randint(10, 30)) + ["é"] * is_accented
+                said = draw.choices(words, k=draw.randint(10, 30))
                 answer = draw.choices(words, k=draw.randint(5, 25))
                 row = {"instruction": " ".join(said), "input": "", "output": " ".join(answer)}
             if len(known) < 1000:
@@ -149,7 +149,7 @@ def grows(sizes: Sequence[int], folder: Path) -> tuple[list[Took], list[str]]:
     return done, wrong
 
 
-def turns(jobs: dict[str, str], files: dict[str, Path], rows: int) -> dict[str, list[Took]]:
+def turns(jobs: dict[str, str], file: Path, rows: int) -> dict[str, list[Took]]:
     """Each job three times, in turns (A B C A B C ...)."""
     done: dict[str, list[Took]] = {}
     left_out = set[str]()
@@ -157,7 +157,7 @@ def turns(jobs: dict[str, str], files: dict[str, Path], rows: int) -> dict[str, 
         for job, python in jobs.items():
             if job in left_out:
                 continue
-            took = run(job.partition(":")[0], files.get(job, files[""]), rows, python)
+            took = run(job, file, rows, python)
             if isinstance(took, str):
                 print(took)
                 left_out.add(job)
@@ -168,14 +168,12 @@ def turns(jobs: dict[str, str], files: dict[str, Path], rows: int) -> dict[str, 
 
 def against_peers(rows: int, slice_rows: int, peers: str | None, folder: Path) -> tuple[list[Took], list[str]]:
     """whet beside its peers, and which of them is not slow enough."""
-    plain, accented = make(folder / "plain.jsonl", rows), make(folder / "accented.jsonl", rows, is_accented=True)
-    here = sys.executable
-    ours = {"whet_prepare": here, "whet_prepare:accented": here, "whet_prepare_2": here, "whet_in_memory": here, OURS: here}
-    theirs = {} if peers is None else {job: peers for job in ("datasets_map", "datasets_map:accented", *NEAR_OF_PEERS)}
+    file, here = make(folder / "rows.jsonl", rows), sys.executable
+    ours = dict.fromkeys(("whet_prepare", "whet_prepare_counted", "whet_prepare_2", "whet_in_memory", OURS), here)
+    theirs = {} if peers is None else dict.fromkeys(("datasets_map", "datasets_map_counted", *NEAR_OF_PEERS), peers)
     if not theirs:
         print("datasets, datasketch and datatrove are left out: name a Python that has them with --peers.")
-    named = {"": plain, "whet_prepare:accented": accented, "datasets_map:accented": accented}
-    done, wrong = turns({**ours, **theirs}, named, rows), list[str]()
+    done, wrong = turns({**ours, **theirs}, file, rows), list[str]()
     cut = make(folder / "slice.jsonl", slice_rows)
     true = run("exact_near", cut, slice_rows, here)
     medians = {job: median(took.microseconds for took in each) for job, each in done.items()}

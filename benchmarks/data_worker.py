@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 GRAM, BANDS, ROWS, THRESHOLD = 5, 20, 5, 0.8
-LONGEST = 1024  # tokens that whetstone can take
+LONGEST, NEAR = 1024, 200  # tokens that whetstone can take; tokens that long rows here have
 Job = Callable[[], dict[str, Any]]
 
 
@@ -34,13 +34,15 @@ def grams(text: str) -> set[str]:
     return {form[i : i + GRAM] for i in range(len(form) - GRAM + 1)} or {form}
 
 
-def whet_prepare(file: Path, folder: Path, processes: int = 1) -> Job:
+def whet_prepare(file: Path, folder: Path, processes: int = 1, longest: int = LONGEST) -> Job:
     """`whet prepare --processes`: read, put into words, count tokens, drop repeats and leaks, split, write."""
     from whet import stages
     from whet.data.scale import prepare as _  # noqa: F401
     from whet.recipe import parse
 
-    recipe = parse({"name": "b", "task": {"kind": "generate"}, "data": {"path": str(file), "format": "alpaca"}})
+    train = {"max_length": longest, "too_long": "drop"}
+    data = {"path": str(file), "format": "alpaca"}
+    recipe = parse({"name": "b", "task": {"kind": "generate"}, "data": data, "train": train})
 
     def job() -> dict[str, Any]:
         made = stages.prepare_stream(recipe, folder / "run", processes=processes)
@@ -54,6 +56,11 @@ def whet_prepare_2(file: Path, folder: Path) -> Job:
     return whet_prepare(file, folder, 2)
 
 
+def whet_prepare_counted(file: Path, folder: Path) -> Job:
+    """In one process, at a length that rows are near, so that nearly every row has to be read to know."""
+    return whet_prepare(file, folder, longest=NEAR)
+
+
 def whet_in_memory(file: Path, folder: Path) -> Job:
     """Plain `whet prepare`."""
     from whet import stages
@@ -63,7 +70,12 @@ def whet_in_memory(file: Path, folder: Path) -> Job:
     return lambda: {"kept": stages.prepare(recipe, folder / "run").manifest["dataset"]["kept"]}
 
 
-def datasets_map(file: Path, folder: Path) -> Job:
+def datasets_map_counted(file: Path, folder: Path) -> Job:
+    """The same at a length that rows are near; it reads every row in any case."""
+    return datasets_map(file, folder, NEAR)
+
+
+def datasets_map(file: Path, folder: Path, longest: int = LONGEST) -> Job:
     """`datasets`: read JSONL, put into words and count tokens in a batched `map`, drop repeats, write; no near copies."""
     import datasets
     from tokenizers import Tokenizer
@@ -78,7 +90,7 @@ def datasets_map(file: Path, folder: Path) -> Job:
         return {"prompt": prompts, "completion": answers, "tokens": counts}
 
     def short(counts: list[int]) -> list[bool]:
-        return [count <= LONGEST for count in counts]
+        return [count <= longest for count in counts]
 
     def job() -> dict[str, Any]:
         table = datasets.load_dataset("json", data_files=str(file), split="train", cache_dir=str(folder / "cache"))

@@ -83,13 +83,25 @@ class Tokens:
 
         Byte-level BPE makes no more ids of a text than it has bytes, so that what is short need not be read.
         """
-        if self._most_in_front is None or not (prompt.isascii() and completion.isascii()):
+        if self._most_in_front is None:
             return None
-        return len(prompt) + len(completion) + self._most_in_front + 1
+        return self._bytes(prompt) + self._bytes(completion) + self._most_in_front + 1
+
+    def _bytes(self, text: str) -> int:
+        """As many bytes as a text has at most once the tokenizer has normalized it; ASCII stays as it is."""
+        return len(text) if text.isascii() else self._growth * len(text.encode("utf-8", "surrogatepass"))
+
+    @cached_property
+    def _growth(self) -> int:
+        """How many times as many bytes of UTF-8 normalization can make of a text.
+
+        Source: the Unicode Consortium's normalization FAQ, "What are the maximum expansion factors": 3 for NFC, 11 for NFKC.
+        """
+        return {"NFC": 3, "NFKC": 11}.get((_json(self.folder / "tokenizer.json").get("normalizer") or {}).get("type", ""), 1)
 
     @cached_property
     def _most_in_front(self) -> int | None:
-        """How many ids are put around every text, of byte-level BPE that leaves ASCII as it is; None of another tokenizer."""
+        """How many ids are put around every text, of byte-level BPE of known growth; None of another tokenizer."""
         found = _json(self.folder / "tokenizer.json")
         before = found.get("pre_tokenizer") or {}
         parts = before.get("pretokenizers", [before])
