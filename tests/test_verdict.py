@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from whet.budget.devices import GPUS, Device
 from whet.budget.estimate import Scale
+from whet.budget.remedies import fit, suggest
 from whet.budget.shapes import Shape, known_shape
-from whet.budget.verdict import CHANGES, Case, fit, suggest, verdict
+from whet.budget.verdict import CHANGES, Case, verdict
 from whet.planning import bare_recipe, plain_rows
 
 LLAMA = "meta-llama/Llama-3.2-3B"
@@ -23,10 +26,10 @@ def shape_of(name: str) -> Shape:
     return found
 
 
-def case(device: Device = A10G, length: int = 768, **sets: Any) -> Case:
+def case(device: Device = A10G, sets: Mapping[str, Any] = MappingProxyType({})) -> Case:
     given = {"lora.r": 32, "train.per_device_train_batch_size": 4, **sets}
-    recipe = bare_recipe(LLAMA, length, [f"{key}={value}" for key, value in given.items()])
-    rows, _ = plain_rows(recipe, length, 100)
+    recipe = bare_recipe(LLAMA, 768, [f"{key}={value}" for key, value in given.items()])
+    rows, _ = plain_rows(recipe, 768, 100)
     return Case(recipe, rows, shape_of(LLAMA), device, Scale())
 
 
@@ -79,7 +82,7 @@ def test_what_is_made_to_fit_fits_with_the_least_change(device: Device, most: st
     given = case(device)
     found = fit(given, given.estimate())
     assert found is not None
-    assert max(CHANGES.index(knob.changes) for knob in found.knobs) == CHANGES.index(most)  # type: ignore[arg-type]
+    assert max(CHANGES.index(knob.changes) for knob in found.knobs) == CHANGES.index(most)
     made = given.changed(found.sets)
     assert made is not None and made.verdict(made.estimate()) == found.verdict == "fits"
 
@@ -93,7 +96,7 @@ def test_a_paged_state_can_leave_a_gpu_and_no_processor() -> None:
     needs = {}
     for optim in ("adamw_torch", "paged_adamw_32bit"):
         for kind in ("cuda", "cpu"):
-            given = case(replace(A10G, kind=kind), **{"train.optim": optim, "lora.r": 512})
+            given = case(replace(A10G, kind=kind), {"train.optim": optim, "lora.r": 512})
             needs[optim, kind] = given.estimate().needed_bytes
     assert needs["paged_adamw_32bit", "cuda"] < 0.95 * needs["adamw_torch", "cuda"]
     assert needs["paged_adamw_32bit", "cpu"] > 0.95 * needs["adamw_torch", "cpu"]
@@ -101,7 +104,7 @@ def test_a_paged_state_can_leave_a_gpu_and_no_processor() -> None:
 
 def test_auto_takes_the_largest_micro_batch_that_fits() -> None:
     sets = {"train.per_device_train_batch_size": "auto", "train.gradient_checkpointing": "true", "model.dtype": "bfloat16"}
-    given = case(**sets)
+    given = case(sets=sets)
     found = given.counted().tokens.micro_batch
     assert 1 < found <= 16 and found & (found - 1) == 0
     assert given.verdict(given.estimate()) != "does not fit"

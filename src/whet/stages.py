@@ -196,7 +196,7 @@ def synth_folder(recipe: Recipe) -> Path:
 
 def prepare(recipe: Recipe, out: Path | None = None, progress: Progress | None = None) -> Run:
     """The Run with its data read, cleaned, split and written down: `dataset/`, `dropped.jsonl`, the manifest's counts."""
-    from whet import planning
+    from whet import run_plan
 
     progress, path = progress or Silent(), out or Path("runs") / recipe.name
     recipe = recipe.model_copy(update={"synth": None})  # the data are what they are, however they were made
@@ -216,7 +216,7 @@ def prepare(recipe: Recipe, out: Path | None = None, progress: Progress | None =
             run.write_json("templates.json", {"templates": [template.to_json() for template in made.templates]})
         run.write_dropped(made.drops)
         run.update_manifest(dataset=made.summary())
-        planning.plan_run(run, made.drops)
+        run_plan.plan_run(run, made.drops)
     return run
 
 
@@ -293,7 +293,7 @@ def train(run: Run, progress: Progress | None = None, *, anyway: bool = False) -
     Raises:
         RunError: if it cannot fit by its plan, or memory runs out.
     """
-    from whet import planning
+    from whet import run_plan
     from whet.engine import adapters, loop, model, quantize, reader
     from whet.engine.course import build_course
     from whet.engine.peak import Peak
@@ -302,7 +302,7 @@ def train(run: Run, progress: Progress | None = None, *, anyway: bool = False) -
     with run.lock():
         if "training" in run.manifest:
             return run
-        with planning.planned(run, anyway=anyway) as plan:
+        with run_plan.planned(run, anyway=anyway) as plan:
             peak = Peak.start()
             progress.start("loading the base model")
             tokens = tokenizers.load(recipe.model.base)
@@ -324,7 +324,7 @@ def train(run: Run, progress: Progress | None = None, *, anyway: bool = False) -
             model.save_result(trained, run, tokens.folder)
             run.update_manifest(
                 training=loop.summary(trained, state, course.timetable),
-                score=planning.score(plan, recipe, peak.read(), state.seconds),
+                score=run_plan.score(plan, recipe, peak.read(), state.seconds),
             )
     return run
 

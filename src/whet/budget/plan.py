@@ -11,10 +11,11 @@ from whet.budget.devices import Device
 from whet.budget.estimate import Counted, Estimate, Rows, Scale, count_rows, estimate, micro_batch_of, needed
 from whet.budget.lengths import Lengths
 from whet.budget.memory import Memory
+from whet.budget.remedies import suggest
 from whet.budget.shapes import Shape
 from whet.budget.time import Flops, Time
 from whet.budget.tokens import Heavy, Tokens
-from whet.budget.verdict import Case, Fit, Suggestion, Word, suggest, verdict
+from whet.budget.verdict import Case, Fit, Suggestion, Word, verdict
 from whet.recipe import Recipe
 from whet.sections import Train
 

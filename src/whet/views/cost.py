@@ -39,12 +39,12 @@ def cost(plan: Json, score: Json) -> dict[str, Any]:
 
 def _rows(score: Json) -> list[tuple[str, str, str, str]]:
     rows = [
-        (f"Peak memory, {MEASURED[peak['what']]}", *map(size, (peak["predicted_bytes"], peak["measured_bytes"])), _times(peak))
+        (f"Peak memory, {MEASURED[peak['what']]}", size(peak["predicted_bytes"]), size(peak["measured_bytes"]), _times(peak))
         for peak in score.get("peaks", ())
     ]
     if took := score.get("time"):
-        seconds = map(duration, (took["predicted_seconds"], took["measured_seconds"]))
-        rows.append(("Training, with its validations", *seconds, _times(took)))
+        predicted, measured = duration(took["predicted_seconds"]), duration(took["measured_seconds"])
+        rows.append(("Training, with its validations", predicted, measured, _times(took)))
     return rows
 
 
