@@ -192,7 +192,9 @@ def test_a_file_that_was_cut_off_has_lost_an_unknown_number_of_records(tmp_path:
     assert answers(items) == [f"It is {n}." for n in range(report.examples)]
 
 
-def test_what_was_unpacked_before_the_cut_is_read_to_its_last_record(tmp_path: Path) -> None:
+def test_what_was_unpacked_before_the_cut_is_read_to_its_last_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     many, random_ = rows(400), random.Random(3)
     for row in many:
         row["noise"] = random_.randbytes(400).hex()
@@ -203,6 +205,8 @@ def test_what_was_unpacked_before_the_cut_is_read_to_its_last_record(tmp_path: P
         report, items = read_one(tmp_path / name)
         assert report.examples == len(items) - 1 == left.count(b"noise") - (not left.endswith(b'"}'))
         assert (items[-1].drops[0].reason, items[-1].drops[0].origin.row) == ("cut_off", report.examples + 1)
+    assert main(["corpus", "read", str(tmp_path / "a.json.gz")]) == 1
+    assert "a.json.gz: it was cut off, and nobody knows how much is lost" in capsys.readouterr().err
 
 
 def test_a_file_that_is_lost_as_a_whole_is_not_left_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

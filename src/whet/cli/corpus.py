@@ -107,6 +107,8 @@ def _say_lost(done: Survey, most: float) -> int:
         console(sys.stderr).print(f"{problem.where}: lost; {problem.what}", markup=False)
     for report in (lossy := done.lossy(most)):
         lost = f"{report.lost:.1%} of its records gave no example, and --max-lost is {most:.1%}"
+        if report.is_cut_off:
+            lost = "it was cut off, and nobody knows how much is lost"
         console(sys.stderr).print(f"{report.file}: {lost}", markup=False)
     return 1 if lossy or done.damaged else 0
 

@@ -54,7 +54,7 @@ def corpus_facts(corpus: Record) -> Group:
     for key, value in facts.items():
         if value or key in ("paper", "commercial", "hub"):
             told = ", ".join(value) if isinstance(value, list) else str(value or "")
-            grid.add_row(_NAMES.get(key, key), Text(told or UNSTATED))
+            grid.add_row(_NAMES.get(key, key), Text(told or UNSTATED, overflow="fold"))
     return Group(Text(corpus["title"], "bold"), Text(), grid)
 
 

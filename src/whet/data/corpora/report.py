@@ -61,9 +61,14 @@ class Report:
         return told
 
     @property
+    def is_cut_off(self) -> bool:
+        """Whether the file ends before its last record did."""
+        return bool(self.reasons[CUT_OFF])
+
+    @property
     def lost(self) -> float:
         """The share of the records that gave no Example and should have; 1 where the file was cut off."""
-        return 1.0 if self.reasons[CUT_OFF] else (self.skipped - self.filtered) / self.read if self.read else 0.0
+        return 1.0 if self.is_cut_off else (self.skipped - self.filtered) / self.read if self.read else 0.0
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON values."""
