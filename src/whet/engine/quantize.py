@@ -35,7 +35,7 @@ def load_quantized(folder: Path, model: Model, dtype: torch.dtype, device: torch
         ModelError: if a skipped module does not exist, or nothing would be quantized.
     """
     skeleton = _skeleton(folder)
-    skipped = _skipped(skeleton, model, device)
+    skipped = skipped_modules(skeleton, model, device)
     if device.type == "cpu" and model.llm_int8_enable_fp32_cpu_offload:
         what = "without an accelerator all layers stay on the CPU in float32, and nothing would be quantized"
         do = "Leave it out; int8 and 4-bit layers work on the CPU too"
@@ -99,7 +99,7 @@ def _skeleton(folder: Path) -> PreTrainedModel:
         return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
 
 
-def _skipped(skeleton: PreTrainedModel, model: Model, device: torch.device) -> list[str]:
+def skipped_modules(skeleton: PreTrainedModel, model: Model, device: torch.device) -> list[str]:
     """The full names of the modules that stay whole: the head, those that the recipe names, and those that would be spoilt.
 
     The head is named here because Transformers forgets it as soon as modules to skip are named.
