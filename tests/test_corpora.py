@@ -22,7 +22,7 @@ from whet.data.corpora.format import Format, Item, Options, Record, each, has, s
 from whet.data.corpora.reading import Reading, read_corpus, survey
 from whet.data.corpora.registry import FORMATS, find_format, recognise
 from whet.data.corpora.report import Report
-from whet.data.corpora.streams import Stream, open_streams
+from whet.data.corpora.streams import Damaged, Stream, open_streams
 from whet.data.corpora.turns import to_item
 from whet.errors import DataError, Problem
 from whet.example import Example, Message, Origin
@@ -448,6 +448,13 @@ def test_the_exit_code_says_whether_more_was_lost_than_may_be(tmp_path: Path, ca
     assert main(["corpus", "read", str(file), "--language", "de"]) == 2
     assert main(["corpus", "read", str(file), str(tmp_path), "--max-lost", "1"]) == 0
     assert "2 files" in capsys.readouterr().out
+
+
+def test_a_file_that_cannot_be_opened_is_lost_and_the_others_are_read(tmp_path: Path) -> None:
+    plain_lines(tmp_path / "a.jsonl", rows(2))
+    gone, good = open_streams(tmp_path, [tmp_path / "gone.jsonl", tmp_path / "a.jsonl"])
+    assert isinstance(gone, Damaged) and gone.what.startswith("it cannot be opened: No such file")
+    assert isinstance(good, Stream)
 
 
 def test_a_stream_is_open_only_while_it_is_read(tmp_path: Path) -> None:

@@ -85,8 +85,12 @@ def corpus_files(path: Path) -> list[Path]:
 
 def _streams(name: str, path: Path) -> Iterator[Stream | Problem]:
     """The Stream of a file, or those of its members."""
-    with path.open("rb") as file:
-        mark = file.read(4)
+    try:
+        with path.open("rb") as file:
+            mark = file.read(4)
+    except OSError as error:
+        yield Damaged(name, f"it cannot be opened: {error.strerror}", "Check its permissions, or fetch it again")
+        return
     if mark == _ZIP:
         try:
             yield from _members(name, path)
