@@ -21,6 +21,11 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
+_DIGIT, _BETWEEN_DIGITS = re.compile(r"\d"), re.compile(r"(?<=\d)[\W_]+(?=\d)")
+_GAP_IS_BLANK = bytes.maketrans(b"\n", b" ")
+_NO_LETTERS = bytes(c for c in range(128) if not chr(c).isalnum() and chr(c) != "\n")
+
+
 class Pair(NamedTuple):
     """Two texts by their places, `first < second`, and their Jaccard similarity."""
 
@@ -47,9 +52,9 @@ def normal_form(text: str) -> str:
         ('wellbuild1 5millionhomes', '\U0001f44d \U0001f44d')
     """
     folded = " ".join((text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold().split())
-    apart = re.sub(r"(?<=\d)[\W_]+(?=\d)", "\n", folded)
+    apart = _BETWEEN_DIGITS.sub("\n", folded) if _DIGIT.search(folded) else folded
     if apart.isascii():
-        kept = re.sub(r"[^a-z0-9]+", lambda gap: " " if gap[0] == "\n" else "", apart)
+        kept = apart.encode("ascii").translate(_GAP_IS_BLANK, _NO_LETTERS).decode("ascii")
     else:
         kept = "".join(" " if c == "\n" else c for c in apart if c == "\n" or c.isalnum() or _is_mark(c))
     return kept if any(map(str.isalnum, kept)) else text

@@ -23,6 +23,7 @@ from whet.example import Drop, Example, Task
 from whet.recipe import Recipe
 
 Numbers = NDArray[np.uint64]
+_AS_JSON = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def work(recipe: Recipe, batch: Batch) -> Done:
     groups = [e.group if e.group is not None else lone_group(form) for e, form in zip(fitted, forms, strict=True)]
     return Done(
         part=batch.part,
-        lines=[json.dumps(e.to_json(), ensure_ascii=False).encode("utf-8", "surrogatepass") for e in fitted],
+        lines=[_AS_JSON.encode(e.to_json()).encode("utf-8", "surrogatepass") for e in fitted],
         forms=[as_line(form) for form in forms],
         bands=band_keys(forms),
         same=_pairs(_digest(f"{batch.part}\n{what}") for what in alike),
