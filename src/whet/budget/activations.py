@@ -15,12 +15,12 @@ from typing import Literal
 from whet.budget.load import Load
 from whet.budget.resting import Device, quantized_layers
 from whet.budget.shapes import Linear, Shape
-from whet.budget.targets import PRECISION_BYTES, adapted_layers
+from whet.budget.targets import PRECISION_BYTES, Weight, adapted_layers, trained
 from whet.recipe import Recipe
 
 TAIL_SHARE = 4  # the last layer of a tree computes only what is read, where that is at most one column in so many
 SPELLED_KEPT = 4  # GELU spelled out keeps x, x/2, the tanh, and one more than it
-TREE_COPIES = 12  # queries' widths that the backward pass of attention over a tree holds at a time, on a CPU
+TREE_COPIES = 12  # queries' widths that attention over a tree holds at a time, on a CPU
 FLASH_HEADS = 256  # widest heads for which attention reads shared keys and values without repeating them
 
 
@@ -31,6 +31,11 @@ class Flow:
     shape: Shape
     recipe: Recipe
     device: Device
+
+    @cached_property
+    def weights(self) -> list[tuple[int, Weight]]:
+        """(number of its layer, Weight) of everything that trains."""
+        return trained(self.shape, self.recipe)
 
     @cached_property
     def _adapted(self) -> frozenset[str]:
@@ -76,15 +81,10 @@ class Flow:
         lora = self.recipe.lora
         return self._is_fused and not self._quantized and lora is not None and not lora.lora_dropout and not lora.use_dora
 
-    @property
+    @cached_property
     def first_graded(self) -> int:
         """The first layer that gradients reach: below it nothing trains, and nothing is kept."""
-        lora = self.recipe.lora
-        if lora is None or any(self.shape.kind.ends[0].endswith(name) for name in lora.modules_to_save):
-            return 0
-        path = f"{self.shape.kind.path}."
-        numbers = [int(name[len(path) :].split(".")[0]) for name in self._adapted]
-        return min(numbers) if not lora.modules_to_save or numbers else 0
+        return max(0, min(number for number, _ in self.weights))
 
     def layer_kept(self, number: int, load: Load) -> int:
         """What a layer keeps from its forward pass for its backward pass, without checkpointing."""
@@ -97,6 +97,13 @@ class Flow:
         kept = self._norms(load.columns, read, is_first=number == self.first_graded and self.recipe.lora is not None)
         kept += self._attention(linears, adapted, load, read) + self._feed_forward(linears, adapted, read)
         return kept + self._cast_weights(linears.values())
+
+    @property
+    def cached_casts(self) -> int:
+        """What autocast's cache of trained weights in bfloat16 holds until the forward pass is over, where checkpointing lets
+        go of all else that was computed with them."""
+        trains = self.recipe.lora is None and self.recipe.train.gradient_checkpointing
+        return self.shape.layers * self._cast_weights(self.shape.linears) if trains else 0
 
     def input_kept(self, load: Load) -> int:
         """What a checkpointed layer keeps: what it was given."""
@@ -125,8 +132,9 @@ class Flow:
         """What the forward pass of one layer holds where nothing is kept: its widest part."""
         shape = self.shape
         inside = (3 if shape.kind.is_gated else 2) * shape.ffn * self.product
-        attention = (4 * shape.query_width + shape.width) * self.product + self._scores(load) // max(1, load.columns)
-        return load.columns * (max(inside, attention) + 2 * shape.width * self.stream) + self._unpacked()
+        copies = TREE_COPIES if self._is_on_cpu_tree else 4
+        attention = copies * shape.query_width * self.product + self._scores(load) // load.columns
+        return load.columns * (max(inside, attention) + shape.width * self.stream) + self._unpacked()
 
     def _unpacked(self) -> int:
         """The largest quantized weight, as a matrix product reads it."""

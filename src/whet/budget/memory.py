@@ -12,7 +12,7 @@ from whet.budget.load import Load as Load
 from whet.budget.resting import Device as Device
 from whet.budget.resting import state_bytes, step_bytes, weight_bytes
 from whet.budget.shapes import Shape
-from whet.budget.targets import Weight, trained
+from whet.budget.targets import Weight
 from whet.recipe import Recipe
 
 PHASES = ("forward", "backward", "step", "evaluation")
@@ -98,9 +98,9 @@ class _Course:
     def flow(self) -> Flow:
         return Flow(self.shape, self.recipe, self.device)
 
-    @cached_property
+    @property
     def weights(self) -> list[tuple[int, Weight]]:
-        return trained(self.shape, self.recipe)
+        return self.flow.weights
 
     @cached_property
     def gradients(self) -> dict[int, int]:
@@ -131,7 +131,7 @@ class _Course:
             "workspace": CUBLAS_BYTES if self.device == "cuda" else 0,
         }  # fmt: skip
 
-    @property
+    @cached_property
     def carried(self) -> int:
         """Bytes of the gradient that earlier micro-batches of the step left."""
         return sum(self.gradients.values()) if self.recipe.train.gradient_accumulation_steps > 1 else 0
@@ -144,7 +144,8 @@ class _Course:
     def forward(self) -> dict[str, int]:
         """At the loss: all activations, the logits in float32 and their logarithms; or in the last layer."""
         kept = sum(self.kept) + self.flow.last_kept(self.load)
-        at_loss = self._with(gradients=self.carried, activations=kept, logits=self._logits(2), workspace=self.head)
+        casts = self.head + self.flow.cached_casts
+        at_loss = self._with(gradients=self.carried, activations=kept, logits=self._logits(2), workspace=casts)
         inside = self.flow.output(self.load)
         in_layer = self._with(gradients=self.carried, activations=sum(self.kept), workspace=inside)
         return max(at_loss, in_layer, key=_size)
@@ -166,7 +167,7 @@ class _Course:
             kept -= self.kept[number]
             grads += 0 if self.carried else self.gradients[number]
         end = max(largest, 2 * waiting)
-        stages.append(self._with(gradients=max(grads + embedding, self.carried), activations=kept, workspace=end))
+        stages.append(self._with(gradients=self.carried or grads + embedding, activations=kept, workspace=end))
         return max(stages, key=_size)
 
     def step(self) -> dict[str, int]:
@@ -175,14 +176,21 @@ class _Course:
         return self._with(gradients=sum(self.gradients.values()), workspace=transient)
 
     def evaluation(self, load: Load) -> dict[str, int]:
-        """Nothing is kept but one layer's own and, where answers are written, keys and values; the logits in float32 twice."""
+        """Nothing is kept but one layer's own and, where answers are written, keys and values; the logits, and in float32.
+
+        While training validates, the optimizer's states lie beside it; when a finished run is evaluated, the base does, which
+        it is compared with.
+        """
         inside = self.flow.scored(load)
         stream = load.columns * self.shape.width * self.flow.stream
         cache = 2 * self.shape.layers * load.columns * self.shape.key_width * self.flow.product
         held = stream + (cache if self.recipe.task.kind == "generate" else 0)
         in_layer = self._with(activations=held, workspace=inside)
-        at_logits = self._with(activations=held, logits=2 * load.answers * self.shape.vocabulary * 4)
-        return max(in_layer, at_logits, key=_size)
+        logit_bytes = 4 + (self.flow.stream if self.flow.stream < 4 else 0)
+        at_logits = self._with(activations=held, logits=load.answers * self.shape.vocabulary * logit_bytes)
+        scoring = max(in_layer, at_logits, key=_size)
+        judging = {**scoring, "weights": 2 * scoring["weights"], "optimizer": 0}
+        return max(scoring, judging, key=_size)
 
     def _logits(self, times: int) -> int:
         """So many tensors of logits, which the loss reads in float32 always; soft-capped ones keep their tanh."""

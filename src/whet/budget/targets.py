@@ -159,6 +159,8 @@ def _biases(shape: Shape, lora: Lora, number_bytes: int) -> Iterator[tuple[int, 
 
 def _whole(shape: Shape, lora: Lora, number_bytes: int) -> Iterator[tuple[int, Weight]]:
     """The modules that train whole beside an adapter: copies of the base's."""
+    if not lora.modules_to_save:
+        return
     yield from (
         (_number(shape, name), weight)
         for name, weight in _tensors(shape, number_bytes)
