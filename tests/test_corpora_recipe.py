@@ -13,6 +13,7 @@ import pytest
 from whet import stages
 from whet.data import dataset
 from whet.data.corpora.format import Record
+from whet.data.corpora.rows import read_rows_of
 from whet.data.corpora.turns import to_item
 from whet.engine.reader import Reader, read_passages
 from whet.errors import DataError, RecipeError
@@ -38,6 +39,13 @@ def recipe_of(path: Path, tiny_base: Path, **data: Any) -> Any:
         "name": "chat", "task": {"kind": "generate"}, "data": {"path": str(path), "format": "auto", **data},
         "model": {"base": str(tiny_base)}, "train": {"max_length": 200, "too_long": "drop"},
     }  # fmt: skip
+
+
+def test_what_was_mended_is_no_row_of_its_own(shared: Path, tiny_base: Path) -> None:
+    """Of 5,000 records 6 have no answer, one holds two, and 58 were mended."""
+    recipe = parse(recipe_of(shared / "data/alpaca/alpaca_5000.json", tiny_base))
+    rows, made = read_rows_of(recipe.data.path, recipe.data, recipe.task)
+    assert (rows, len(made.examples), len(made.drops)) == (5001, 4995, 65)
 
 
 def test_a_recipe_trains_on_a_corpus(shared: Path, tiny_base: Path) -> None:

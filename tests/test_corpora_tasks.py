@@ -528,3 +528,29 @@ def test_whole_runs_on_real_tasks(shared: Path, tiny_base: Path, tmp_path: Path)
     chosen = json.loads((shared / "data/alpaca/alpaca_5000.json").read_text("utf-8"))[:40]
     (tmp_path / "alpaca.json").write_text(json.dumps(chosen), "utf-8")
     assert run_on(tmp_path / "alpaca.json", tiny_base, {"kind": "generate"})["n"] > 0
+
+
+# -- Dolly -------------------------------------------------------------------------------------------------------------
+
+
+def test_dolly_is_an_instruction_its_context_and_the_response(tmp_path: Path) -> None:
+    records = [
+        {"instruction": "Who?", "context": "Ann came.", "response": "Ann", "category": "closed_qa"},
+        {"instruction": "Name a bird.", "context": "", "response": "A tit.", "category": "open_qa"},
+        {"instruction": "Name a fish.", "input": "small", "response": "A smelt."},
+        {"instruction": "Name a tree.", "context": None, "response": ""},
+    ]
+    report, examples = read_records(tmp_path, records)
+    assert rows(examples) == [
+        ("Who?", "Ann came.", "Ann"),
+        ("Name a bird.", "", "A tit."),
+        ("Name a fish.", "small", "A smelt."),
+    ]
+    assert (report.format, report.read, report.skipped, report.reasons) == ("dolly", 4, 1, Counter(empty_target=1))
+
+
+def test_a_missing_cell_of_a_table_is_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "nan.jsonl"
+    file.write_text('{"instruction": "Do.", "input": NaN, "output": "x"}\n{"instruction": "Do.", "input": "", "output": NaN}\n')
+    report, examples = read(file)
+    assert rows(examples) == [("Do.", "", "x")] and report.reasons == Counter(empty_target=1)
