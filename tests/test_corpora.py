@@ -125,12 +125,13 @@ def test_folders_and_archives_give_each_of_their_files(tmp_path: Path) -> None:
         archive.writestr("in/one.jsonl", jsonl(rows(5)))
         archive.writestr("in/two.jsonl.gz", gzip.compress(jsonl(rows(6)).encode()))
         archive.writestr("__MACOSX/._one.jsonl", "junk")
+        archive.writestr("in/more.zip", b"PK\x03\x04" + bytes(20))
     done = survey(read_corpus(tmp_path), lambda item: None, Silent())
     assert len(done.reports) == len(WRAPPINGS) + 2
     assert {report.file: report.read for report in done.reports if report.read != 3} == {
         "z.zip/in/one.jsonl": 5, "z.zip/in/two.jsonl.gz": 6,
     }  # fmt: skip
-    assert {problem.where for problem in done.left_aside} == {"README.md", "empty.jsonl", "sheet.xlsx"}
+    assert {problem.where for problem in done.left_aside} == {"README.md", "empty.jsonl", "sheet.xlsx", "z.zip/in/more.zip"}
     found = done.to_json()
     assert (found["format"], found["read"], found["examples"]) == ("messages", 41, 41)
 

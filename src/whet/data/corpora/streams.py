@@ -45,6 +45,7 @@ _UNPACKERS: Mapping[bytes, Callable[[], Any]] = {
 _OTHER_MARKS = {
     codecs.BOM_UTF16_LE: "UTF-16 text", codecs.BOM_UTF16_BE: "UTF-16 text", b"BZh": "packed with bzip2",
     b"\xfd7zXZ": "packed with xz", b"7z\xbc\xaf": "a 7-Zip archive", b"%PDF": "a PDF", b"ARROW1": "an Arrow file",
+    _ZIP: "a zip in another archive",
 }  # fmt: skip
 
 
