@@ -67,7 +67,7 @@ def test_the_recipe_of_the_book_on_llama_2_7b_fits_on_16_gigabytes() -> None:
         sizes = [parts[name] for name in COMPONENTS] + [memory.phases[phase]]
         assert f"| {' | '.join([phase, *(f'{size / GIB:.2f}' for size in sizes)])} |" in page
     linear, norms, ends = 6_476_005_376, 65 * 4096, 2 * 32_000 * 4096
-    assert memory.by_phase["step"]["weights"] == linear * 4.5 / 8 + 224 * 68 + 2 * (norms + ends)  # 68: the levels of each layer
+    assert memory.by_phase["step"]["weights"] == linear * 4.5 / 8 + 224 * 68 + 2 * (norms + ends)  # 68: its levels
     assert memory.by_phase["step"]["optimizer"] == 8 * 159_907_840
 
 
