@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 
 from whet.budget.memory import Device
 from whet.budget.shapes import Shape
-from whet.engine.adapters import add_adapter
+from whet.engine.adapters import CHANGING_INITS, START, add_adapter
 from whet.engine.model import DTYPES
 from whet.engine.quantize import BLOCK, skipped_modules
 from whet.errors import ModelError, Problem
@@ -44,11 +44,17 @@ def skeleton(recipe: Recipe, base: Shape | Path, device: Device) -> PreTrainedMo
         raise ModelError(Problem(f"[model] base {recipe.model.base}", what, "Name a causal language model")) from error
     if recipe.model.quantize:
         _quantize(bare, recipe, device)
-    return add_adapter(bare, recipe.lora, recipe.derive_seed("adapter")) if recipe.lora else bare
+    if recipe.lora is None:
+        return bare
+    # Inits that take their start out of the base read weights, of which there are none: see `materialize`.
+    begun = "default" if recipe.lora.init_lora_weights in CHANGING_INITS else recipe.lora.init_lora_weights
+    lora = recipe.lora.model_copy(update={"init_lora_weights": begun})
+    return add_adapter(bare, lora, recipe.derive_seed("adapter"))
 
 
-def materialize(model: torch.nn.Module) -> None:
-    """Gives every parameter and buffer a tensor on the CPU; under a FakeTensorMode, one without values."""
+def materialize(model: torch.nn.Module, recipe: Recipe) -> None:
+    """Gives every parameter and buffer a tensor on the CPU, and what a model keeps of its adapter's start; under a
+    FakeTensorMode, they have no values."""
     made: dict[int, Any] = {}
     for module in model.modules():
         for name, parameter in module._parameters.items():
@@ -61,6 +67,9 @@ def materialize(model: torch.nn.Module) -> None:
                 if id(buffer) not in made:
                     made[id(buffer)] = buffer, torch.empty(buffer.shape, dtype=buffer.dtype)
                 module._buffers[name] = made[id(buffer)][1]
+    if recipe.lora and recipe.lora.init_lora_weights in CHANGING_INITS:
+        begun = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad and "lora_" in name}
+        setattr(model, START, begun)
 
 
 def _parameter(module: Any, name: str, old: torch.nn.Parameter) -> torch.nn.Parameter:

@@ -22,11 +22,12 @@ from whet.budget.memory import COMPONENTS, PHASES, Device, Memory
 from whet.budget.shapes import Shape
 from whet.data.tokens import Encoded
 from whet.engine import infer, loop
+from whet.engine.adapters import START
 from whet.engine.checkpoint import State
 from whet.engine.course import Course
 from whet.engine.fakes import materialize, skeleton
 from whet.engine.layout import choose_layout
-from whet.engine.loss import build_objective
+from whet.engine.loss import Objective, build_objective
 from whet.engine.meter import Blank, Meter
 from whet.engine.optim import build_optimizer
 from whet.engine.timetable import build_timetable
@@ -71,7 +72,7 @@ def replay(recipe: Recipe, base: Shape | Path, material: Material, device: Devic
     model: Any = skeleton(recipe, base, device)
     meter = Meter(model.config.get_text_config().vocab_size, device)
     with FakeTensorMode(allow_non_fake_inputs=True), meter, Blank():
-        materialize(model)
+        materialize(model, recipe)
         _count_weights(meter, model)
         optimizer = _train(recipe, model, material, meter)
         if material.held:
@@ -112,7 +113,7 @@ def _train(recipe: Recipe, model: Any, material: Material, meter: Meter) -> Any:
     size = _micro_batch(recipe, len(material.rows))
     rows = sorted(material.rows, key=len, reverse=True)[:size]
     one = recipe.model_copy(update={"train": train.model_copy(update={"gradient_accumulation_steps": 1})})
-    objective = build_objective(train, [row.completion for row in rows], material.labels)
+    objective = _objective(recipe, material)
     course = Course(rows, build_timetable(one, rows), 0, lambda _: (0.0, None), Path(), objective)
     if train.gradient_checkpointing:
         model.activation_checkpointing_enable()
@@ -139,6 +140,14 @@ def _train(recipe: Recipe, model: Any, material: Material, meter: Meter) -> Any:
     for hook in hooks:
         hook.remove()
     return optimizer
+
+
+def _objective(recipe: Recipe, material: Material) -> Objective:
+    """What is minimised; over the vocabulary and unweighted where the rows do not answer with labels."""
+    train, answers = recipe.train, [row.completion for row in material.rows]
+    if not set(answers) <= set(material.labels):
+        train = train.model_copy(update={"label_smoothing_over": "vocabulary", "class_balance": "none"})
+    return build_objective(train, answers, material.labels)
 
 
 def _remember(meter: Meter, optimizer: Any, trained: Sequence[torch.nn.Parameter]) -> None:
@@ -171,6 +180,8 @@ def _count_weights(meter: Meter, model: torch.nn.Module) -> None:
                 meter.count(tensor, "weights")
     for buffer in model.buffers():
         meter.count(buffer, "weights")
+    for tensor in getattr(model, START, {}).values():
+        meter.count(tensor, "adapter")
 
 
 def _scales(state: Any) -> list[torch.Tensor | None]:
