@@ -353,6 +353,7 @@ def test_an_option_that_no_file_heeds_is_refused_and_one_that_some_heed_is_said(
     assert not (tmp_path / "out" / "a.jsonl").exists()
     both = [str(tmp_path / name) for name in ("chat.jsonl", "tree.jsonl")]
     assert main(["corpus", "mix", *both, *asked, str(tmp_path / "out" / "b.jsonl")]) == 0
+    assert "messages has no choice of languages" in capsys.readouterr().err
     assert main(["corpus", "read", *both, "--language", "en"]) == 0
     assert "messages has no choice of languages: all of it is read." in capsys.readouterr().out
 

@@ -79,7 +79,11 @@ def mix(args: Namespace) -> int:
         done.require_heeded(_options(args))
     export.write_card(f"Mixed {mixing.describe()}.", command_line(), parts, done.reports)
     records = [part.to_json() for part in parts]
-    found = {"sources": records, "seed": mixing.seed, "written": export.to_json(), "reasons": done.to_json()["reasons"]}
+    notes = [f"{report.file}: {note}" for report in done.reports for note in report.notes]
+    for note in notes:
+        console(sys.stderr).print(note, markup=False)
+    found = {"sources": records, "seed": mixing.seed, "written": export.to_json(), "reasons": done.to_json()["reasons"],
+             "notes": notes}  # fmt: skip
     _tell(args, found, Group(views.parts_table(records), views.written(found["written"])))
     return _say_lost(done, args.max_lost)
 
