@@ -21,7 +21,7 @@ import platform
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from itertools import product
@@ -113,7 +113,7 @@ class Found:
 
 def cells() -> list[Cell]:
     """One in `SAMPLED` of all, such that every pair of settings occurs."""
-    settings = (SHAPES, METHODS, (False, True), LENGTHS, MICRO_BATCHES, (True, False), OPTIMIZERS)
+    settings: tuple[Iterable[Any], ...] = (SHAPES, METHODS, (False, True), LENGTHS, MICRO_BATCHES, (True, False), OPTIMIZERS)
     every = product(*map(enumerate, settings))
     drawn = [chosen for chosen in every if sum(w * i for w, (i, _) in zip(WEIGHTS, chosen, strict=True)) % SAMPLED == 0]
     return [Cell(*(value for _, value in chosen)) for chosen in drawn]
@@ -124,7 +124,8 @@ def make_base(folder: Path, values: dict[str, Any]) -> Path:
     torch.manual_seed(0)
     known = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, "max_position_embeddings": 512, **values}
     config = AutoConfig.for_model(known.pop("model_type"), **known)
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    model: Any = AutoModelForCausalLM
+    model.from_config(config).save_pretrained(folder)
     return folder
 
 
@@ -146,7 +147,7 @@ class Marked:
 
     device = torch.device("cpu")
 
-    def backward(self, loss: torch.Tensor) -> None:
+    def backward(self, loss: Any) -> None:
         """The backward pass."""
         with record_function("phase backward"):
             pass
@@ -192,7 +193,7 @@ def _score(recipe: Recipe, model: Any, material: Material) -> None:
     infer.label_scores(model, prompts, material.labels, 0, recipe.evaluate.batch_size)
 
 
-def heights(run: Callable[[], None], phase: str) -> dict[str, int]:
+def heights(run: Callable[[], object], phase: str) -> dict[str, int]:
     """Bytes of all tensors at the height of a call, and of the phases that it marks; `phase` is the first."""
     used = held_bytes()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
@@ -286,7 +287,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write all figures there")
     args = parser.parse_args()
     if args.published:
-        import published_memory
+        import published_memory  # type: ignore[import-not-found]  # beside this file
 
         published_memory.main()
         return 0

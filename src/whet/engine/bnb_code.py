@@ -55,10 +55,18 @@ def _int8_scaled_mm(
     A: Tensor, B: Tensor, row_stats: Tensor, col_stats: Tensor, bias: Tensor | None = None, dtype: torch.dtype | None = None
 ) -> Tensor:
     whole = torch.ops.bitsandbytes.int8_linear_matmul(A, B)
-    out = whole * (row_stats.reshape(-1, 1) * col_stats.reshape(1, -1)) * 6.2e-05
+    scales = row_stats.reshape(-1, 1) * col_stats.reshape(1, -1)
+    out = whole.float().mul(scales) * 6.2e-05  # on a CPU, a product of two types begins with a copy of one
     if bias is not None:
         out += bias
     return out.to(dtype or torch.float16)
+
+
+def _int8_linear_matmul(A: Tensor, B: Tensor) -> Tensor:
+    """In float32 on processors without AVX-512, as bitsandbytes decides."""
+    if torch.backends.cpu.get_cpu_capability() == "AVX512":
+        return A.new_empty((*A.shape[:-1], B.shape[0]), dtype=torch.int32)
+    return torch.matmul(A.float(), B.float().t()).to(torch.int32)
 
 
 def _int8_vectorwise_quant(A: Tensor, threshold: float = 0.0) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -79,6 +87,7 @@ def _int8_kernel(A: Tensor, threshold: float = 0.0) -> tuple[Tensor, Tensor, Ten
 EVERYWHERE: dict[str, Code] = {"gemm_4bit": _gemm_4bit, "int8_mixed_scaled_mm": _int8_mixed_scaled_mm}
 ON_CUDA: dict[str, Code] = {"int8_vectorwise_quant": _int8_kernel}
 ON_CPU: dict[str, Code] = {
-    "int8_scaled_mm": _int8_scaled_mm, "int8_vectorwise_quant": _int8_vectorwise_quant,
+    "int8_scaled_mm": _int8_scaled_mm, "int8_linear_matmul": _int8_linear_matmul,
+    "int8_vectorwise_quant": _int8_vectorwise_quant,
     "optimizer_update_32bit": _update_32bit, "optimizer_update_8bit_blockwise": _update_8bit,
 }  # fmt: skip

@@ -43,7 +43,7 @@ class Meter(TorchDispatchMode):
         self.heights: dict[str, dict[str, int]] = {}
         self._phase = ""
         self._vocabulary, self._block = vocabulary, CUDA_BLOCK if device == "cuda" else 1
-        self._code = own_code(device)
+        self._code = {**own_code(device), "aten::logsumexp": _logsumexp}
         self._storages: dict[int, tuple[str, int]] = {}  # component and bytes
 
     def begin(self, phase: str) -> None:
@@ -77,7 +77,7 @@ class Meter(TorchDispatchMode):
             with self:
                 return func.decompose(*args, **kwargs)
         # Autograd adds a second gradient to a first one in place; under a mode it makes a third and drops the first.
-        is_in_place = func is SUM and sys._getframe(1).f_code.co_name == "_engine_run_backward"
+        is_in_place = func is SUM and _caller() == "_engine_run_backward"
         found = func(*args, **kwargs)
         for made in tree_leaves(found):
             if isinstance(made, torch.Tensor):
@@ -114,12 +114,26 @@ class Meter(TorchDispatchMode):
         self.used[component] -= size
 
 
+def _logsumexp(x: torch.Tensor, dim: list[int], keepdim: bool = False) -> torch.Tensor:
+    """As torch computes it: with exponentials as large as x in between, which it does not show."""
+    return (x - x.amax(dim, keepdim=True)).exp_().sum(dim, keepdim=keepdim)
+
+
+def _caller() -> str:
+    """The name of the function that asked for the operation, behind torch's own wrappers of a mode."""
+    frame = sys._getframe(2)
+    while frame.f_back and frame.f_code.co_name in ("inner", "_fn"):
+        frame = frame.f_back
+    return frame.f_code.co_name
+
+
 @cache
 def _is_composite(func: Any) -> bool:
-    """Whether an operation is made of others, each of which allocates for itself."""
+    """Whether an operation is made of others, each of which allocates for itself, and is no kernel of its own on a CPU."""
     if func.namespace == "prim":
         return False
-    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"))
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    return has_kernel(func.name(), "CompositeImplicitAutograd") and not has_kernel(func.name(), "CPU")
 
 
 class Blank(TorchFunctionMode):

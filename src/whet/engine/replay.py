@@ -11,6 +11,7 @@ attention keeps what that of the CPU keeps. What is left out: trying the layouts
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -76,16 +77,23 @@ def replay(recipe: Recipe, base: Shape | Path, material: Material, device: Devic
         _count_weights(meter, model)
         optimizer = _train(recipe, model, material, meter)
         if material.held:
-            _evaluate(recipe, model, material, meter)
-        del optimizer  # it lives on while a run validates
-    found = {phase: meter.heights.get(phase, dict.fromkeys(COMPONENTS, 0)) for phase in PHASES}
-    return Memory({**found, "evaluation": _judged(found["evaluation"])}, "replay")
+            meter.begin("validating")
+            _score(recipe, model, material)
+            meter.begin("")
+            del optimizer
+            with model.disable_adapter() if recipe.lora else nullcontext():
+                meter.begin("comparing")
+                _compare(recipe, model, material)
+                meter.begin("")
+    return Memory({**{phase: meter.heights[phase] for phase in PHASES[:3]}, "evaluation": _evaluation(meter.heights)}, "replay")
 
 
-def _judged(validating: Mapping[str, int]) -> Mapping[str, int]:
-    """The height of evaluation: as in a run that validates, or afterwards, when the base is scored while the result waits."""
-    comparing = {**validating, "optimizer": 0, "weights": 2 * validating["weights"]}
-    return max(validating, comparing, key=lambda parts: sum(parts.values()))
+def _evaluation(heights: Mapping[str, Mapping[str, int]]) -> Mapping[str, int]:
+    """The height of evaluation: while a run validates, or afterwards, when the base is scored while the result waits."""
+    if "comparing" not in heights:
+        return dict.fromkeys(COMPONENTS, 0)
+    comparing = {**heights["comparing"], "weights": 2 * heights["comparing"]["weights"]}
+    return max(heights["validating"], comparing, key=lambda parts: sum(parts.values()))
 
 
 class _Watched:
@@ -189,18 +197,23 @@ def _scales(state: Any) -> list[torch.Tensor | None]:
     return [state.absmax, state.code, *((outer.absmax, outer.code, state.offset) if outer else ())]
 
 
-def _evaluate(recipe: Recipe, model: Any, material: Material, meter: Meter) -> None:
-    """Scores the heaviest batch; where the task is to write, writes the last token of its answers too."""
+def _score(recipe: Recipe, model: Any, material: Material) -> None:
+    """Scores the heaviest batch, as validation does."""
     size, padding = recipe.evaluate.batch_size, 0
     rows = sorted(material.held, key=len)[-size:]
-    meter.begin("evaluation")
     if recipe.task.kind == "classify":
         infer.label_scores(model, [row.prompt for row in rows], material.labels, padding, size)
     else:
         infer.answer_nats(model, rows, padding, size)
+
+
+def _compare(recipe: Recipe, model: Any, material: Material) -> None:
+    """What evaluation asks of the result and of the base: scores, or answers where the task is to write."""
     if recipe.task.kind == "generate":
+        rows = sorted(material.held, key=lambda row: len(row.prompt))[-recipe.evaluate.batch_size :]
         _write(model, rows, recipe.evaluate.max_new_tokens)
-    meter.begin("")
+    else:
+        _score(recipe, model, material)
 
 
 @torch.inference_mode()
