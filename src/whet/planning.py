@@ -14,7 +14,8 @@ from whet.budget.estimate import Rows
 from whet.budget.lengths import cuts, lengths
 from whet.budget.plan import Ground, Plan, build_plan, replayed, timed
 from whet.budget.remedies import fit
-from whet.budget.time import Time
+from whet.budget.scoring import answers_only, at_once, scoring
+from whet.budget.time import Time, forward_flops
 from whet.budget.tokens import Row, count
 from whet.budget.verdict import Case
 from whet.data import bases
@@ -25,7 +26,7 @@ from whet.data.tokens import Encoded, Tokens
 from whet.engine.timetable import build_timetable
 from whet.errors import ModelError, Problem, RecipeError, UserError
 from whet.example import Drop, Example, Task, Template
-from whet.progress import Progress
+from whet.progress import Progress, Silent
 from whet.prompts import asking
 from whet.recipe import Recipe, override, parse
 
@@ -73,6 +74,18 @@ class Wish:
 # -- of data, and without ----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a plan is made of: the recipe, the base whose shape counts, the rows, the ground; and what real steps need."""
+
+    recipe: Recipe
+    base: str
+    rows: Rows
+    ground: Ground
+    task: Task
+    tokens: Tokens | None = None
+
+
 def plan_data(made: Dataset, recipe: Recipe, base: str, wish: Wish, progress: Progress) -> Plan:
     """The Plan of a recipe over its data.
 
@@ -85,12 +98,8 @@ def plan_data(made: Dataset, recipe: Recipe, base: str, wish: Wish, progress: Pr
     """
     prepared, tokens, ground = Prepared.of(made, recipe), tokenizers.load(base), ground_of(recipe, base, wish.device)
     plan, rows = plan_rows(recipe, prepared, tokens, ground)
-    if wish.replay:
-        plan = replay_plan(plan, rows, recipe, base, ground)
-    if wish.measured_steps:
-        task = asking.in_words(prepared.task, prepared.template)
-        plan = measure_plan(plan, rows, recipe, task, tokens, wish, progress)
-    return fitted(priced(plan, wish), rows, recipe, ground, wish)
+    subject = Subject(recipe, base, rows, ground, asking.in_words(prepared.task, prepared.template), tokens)
+    return _as_wished(plan, subject, wish, progress)
 
 
 def plan_lengths(recipe: Recipe, length: int, number: int | None, wish: Wish) -> Plan:
@@ -100,18 +109,27 @@ def plan_lengths(recipe: Recipe, length: int, number: int | None, wish: Wish) ->
         recipe: as `bare_recipe` makes it.
         length: tokens of a row.
         number: rows; left out, a thousand.
-        wish: what is asked for.
+        wish: what is asked for; without data no step can be measured.
 
     Raises:
         ModelError: nothing is known of the base's shape.
     """
-    ground = ground_of(recipe, recipe.model.base, wish.device)
+    base = recipe.model.base
+    ground = ground_of(recipe, base, wish.device)
     if ground.shape is None and not wish.replay:
-        raise ModelError(Problem(f"[model] base {recipe.model.base}", ground.unknown, "Name another, or give --replay"))
+        raise ModelError(Problem(f"[model] base {base}", ground.unknown, "Name another, or give --replay"))
     rows, assumed = plain_rows(recipe, length, number)
     plan = replace(build_plan(rows, recipe, ground), assumed=assumed)
-    plan = replay_plan(plan, rows, recipe, recipe.model.base, ground) if wish.replay else plan
-    return fitted(priced(plan, wish), rows, recipe, ground, wish)
+    return _as_wished(plan, Subject(recipe, base, rows, ground, recipe.task), wish, Silent())
+
+
+def _as_wished(plan: Plan, subject: Subject, wish: Wish, progress: Progress) -> Plan:
+    """The plan with all that is asked for."""
+    if wish.replay:
+        plan = replay_plan(plan, subject)
+    if wish.measured_steps:
+        plan = measure_plan(plan, subject, wish, progress)
+    return fitted(priced(plan, wish), subject, wish)
 
 
 def rows_of(recipe: Recipe, prepared: Prepared, tokens: Tokens) -> Rows:
@@ -223,57 +241,58 @@ class _Repeated(Sequence[Encoded]):
 # -- beyond the formula -------------------------------------------------------------------------------------------------
 
 
-def replay_plan(plan: Plan, rows: Rows, recipe: Recipe, base: str, ground: Ground) -> Plan:
-    """The plan with the memory that the engine's own step takes when its tensors have sizes and no values.
-
-    Args:
-        plan: by formula, where one is known for the base.
-        rows: that are learned from and scored.
-        recipe: the whole of it.
-        base: whose shape counts.
-        ground: shape and device.
-    """
+def replay_plan(plan: Plan, subject: Subject) -> Plan:
+    """The plan with the memory that the engine's own step takes when its tensors have sizes and no values."""
     from whet.engine.replay import Material, replay
 
+    recipe, rows, ground = subject.recipe, subject.rows, subject.ground
     longest = sorted(range(len(rows.train)), key=lambda i: -len(rows.train[i].prompt) - len(rows.train[i].completion))
     heavy = plan.cost.heavy.rows if plan.cost else longest[: plan.tokens.micro_batch]
     learned, held = [_encoded(rows.train[i]) for i in heavy], [_encoded(row) for row in (*rows.validation, *rows.test)]
     found = {"per_device_train_batch_size": plan.tokens.micro_batch}
     taken = recipe.model_copy(update={"train": recipe.train.model_copy(update=found)})
-    shape = ground.shape or bases.find(recipe.model.model_copy(update={"base": base}), ("config.json",)).folder
+    shape = ground.shape or bases.find(recipe.model.model_copy(update={"base": subject.base}), ("config.json",)).folder
     memory = replay(taken, shape, Material(learned, held, [tuple(label) for label in rows.labels]), ground.device.kind)
     return replayed(plan, rows, recipe, ground, memory)
 
 
-def measure_plan(plan: Plan, rows: Rows, recipe: Recipe, task: Task, tokens: Tokens, wish: Wish, progress: Progress) -> Plan:
-    """The plan with its time from steps that were really taken, with real weights and rows."""
-    from whet.engine.trial import WARM_UP, try_steps
+def measure_plan(plan: Plan, subject: Subject, wish: Wish, progress: Progress) -> Plan:
+    """The plan with its time from steps that were really taken, and a batch that was really scored.
 
-    if plan.cost is None or plan.cost.flops is None or wish.device is not None:
+    Raises:
+        UserError: it is for another device, or of a base whose shape is unknown.
+    """
+    from whet.engine.trial import WARM_UP, Sample, take
+
+    recipe, rows, shape = subject.recipe, subject.rows, subject.ground.shape
+    if shape is None or plan.cost is None or plan.cost.flops is None or subject.tokens is None or wish.device is not None:
         what = "steps are measured on this machine, of a base whose shape is known"
         raise UserError(Problem("--measure", what, "Leave --device and --budget out"))
-    train = [_encoded(row) for row in rows.train]
-    taken, _ = try_steps(recipe, task, train, tokens, plan.tokens.micro_batch, wish.measured_steps, progress)
+    batch = at_once(rows.validation, rows.labels, recipe.evaluate.batch_size)
+    held = [_encoded(row) for row in rows.validation[:batch]]
+    sample = Sample([_encoded(row) for row in rows.train], held, rows.labels, plan.tokens.micro_batch, wish.measured_steps)
+    seconds, scoring_seconds = take(sample, recipe, subject.task, subject.tokens, progress)
     first = WARM_UP if plan.steps > WARM_UP else 0
-    measured = count(rows.train, lambda step: rows.rows_of(step + first), len(taken), recipe.train, plan.tokens.micro_batch)
-    share = measured.work.columns / plan.tokens.work.columns
-    training = sum(taken) / share
+    done = count(rows.train, lambda step: rows.rows_of(step + first), len(seconds), recipe.train, plan.tokens.micro_batch)
+    training = sum(seconds) * plan.tokens.work.columns / done.work.columns
+    scored = forward_flops(shape, scoring(held, rows.labels, answers_only(recipe)).work)
+    a_flop = scoring_seconds / scored if scored else training / plan.cost.flops.training
     flops = plan.cost.flops
-    scoring = training / flops.training
-    return timed(plan, Time(training, flops.validation * scoring, flops.evaluation * scoring, "measured"))
+    return timed(plan, Time(training, flops.validation * a_flop, flops.evaluation * a_flop, "measured"))
 
 
-def fitted(plan: Plan, rows: Rows, recipe: Recipe, ground: Ground, wish: Wish) -> Plan:
+def fitted(plan: Plan, subject: Subject, wish: Wish) -> Plan:
     """The plan with the settings that make the recipe fit with the smallest change of meaning, where they are wished for.
 
     Raises:
         ModelError: nothing is known of the base's shape.
     """
+    ground = subject.ground
     if not wish.fit or (plan.cost and plan.cost.verdict == "fits"):
         return plan
     if ground.shape is None:
-        raise ModelError(Problem(f"[model] base {recipe.model.base}", ground.unknown, "Without its shape nothing is fitted"))
-    case = Case(recipe, rows, ground.shape, ground.device, ground.scale)
+        raise ModelError(Problem(f"[model] base {subject.base}", ground.unknown, "Without its shape nothing is fitted"))
+    case = Case(subject.recipe, subject.rows, ground.shape, ground.device, ground.scale)
     return replace(plan, fit=fit(case, case.estimate()))
 
 

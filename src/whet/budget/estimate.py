@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from whet.budget import schedule, time
 from whet.budget.devices import Device
 from whet.budget.memory import Load, Memory, predict
-from whet.budget.scoring import Scoring, heaviest, scoring
+from whet.budget.scoring import Scoring, answers_only, heaviest, scoring
 from whet.budget.shapes import Shape
 from whet.budget.targets import adapter_weights
 from whet.budget.tokens import COUNTED_STEPS, Heavy, Ids, Row, Tokens, count, load_of
@@ -97,11 +97,8 @@ def count_rows(rows: Rows, recipe: Recipe, micro_batch: int) -> Counted:
     train = recipe.train
     steps = schedule.steps(len(rows.train), train)
     tokens = count(rows.train, rows.rows_of, steps, train, micro_batch, rows.most)
-    # A validation scores the answers that are there; only `evaluate` writes those of a `generate` task.
-    labels = rows.labels if recipe.task.kind == "classify" else ()
-    read = recipe.model_copy(update={"task": recipe.task.model_copy(update={"kind": "text", "labels": ()})})
-    scored = recipe if labels else read
-    once = scoring(rows.validation, labels, scored)
+    labels = rows.labels
+    once = scoring(rows.validation, labels, answers_only(recipe))
     validations = math.ceil(steps / schedule.steps_per_epoch(len(rows.train), train))
     validations += steps // train.eval_steps if train.eval_steps else 0
     passes = [scoring(rows.test, labels, recipe)]  # the tuned model

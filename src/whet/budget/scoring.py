@@ -55,9 +55,11 @@ def scoring(rows: Sequence[Row], labels: Sequence[Ids], recipe: Recipe, demonstr
     return found
 
 
-def generating(rows: Sequence[Row], recipe: Recipe) -> Scoring:
-    """One pass that scores the answers of a `generate` task, as validation does."""
-    return scoring(rows, (), recipe.model_copy(update={"task": recipe.task.model_copy(update={"kind": "text", "labels": ()})}))
+def answers_only(recipe: Recipe) -> Recipe:
+    """The recipe for a pass that scores the answers that are there, as a validation does, and writes none."""
+    if recipe.task.kind == "classify":
+        return recipe
+    return recipe.model_copy(update={"task": recipe.task.model_copy(update={"kind": "text", "labels": ()})})
 
 
 def _places(asked: Sequence[tuple[Ids, Ids]]) -> int:
