@@ -24,7 +24,7 @@ from whet.engine.bnb_code import own_code
 
 CUDA_BLOCK = 512  # bytes that CUDA's caching allocator rounds up to
 NUMBER = torch.ops.aten._local_scalar_dense.default
-SUM = torch.ops.aten.add.Tensor
+IN_PLACE = (torch.ops.aten.add.Tensor, torch.ops.aten.index_put.default)
 
 
 class Meter(TorchDispatchMode):
@@ -76,8 +76,8 @@ class Meter(TorchDispatchMode):
         if _is_composite(func):  # in inference mode, these arrive whole
             with self:
                 return func.decompose(*args, **kwargs)
-        # Autograd adds a second gradient to a first one in place; under a mode it makes a third and drops the first.
-        is_in_place = func is SUM and _caller() == "_engine_run_backward"
+        # Autograd writes these into what it has, if that is no view; under a mode it makes another and drops the first.
+        is_in_place = func in IN_PLACE and _caller() == "_engine_run_backward" and not given[0]._is_view()
         found = func(*args, **kwargs)
         for made in tree_leaves(found):
             if isinstance(made, torch.Tensor):
