@@ -281,10 +281,15 @@ def test_what_is_no_stream_is_said(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "none is no number from 1 to 1024" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore")  # Ray warns of its own deprecated settings
 def test_ray_makes_the_same_bytes(tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason='needs Ray, which the lock leaves out: pip install "ray[data]==2.60.*"')
+    ray = pytest.importorskip("ray", reason='needs Ray, which the lock leaves out: pip install "ray[data]==2.60.*"')
+    ray.init(num_cpus=2, object_store_memory=150_000_000, include_dashboard=False, log_to_driver=False, logging_level="error")
     given = recipe(write(tmp_path / "made.jsonl", rows(2500)))
-    streamed = stages.prepare_stream(given, tmp_path / "ray", ray=True)
+    try:
+        streamed = stages.prepare_stream(given, tmp_path / "ray", ray=True)
+    finally:
+        ray.shutdown()
     assert same(stages.prepare(given, tmp_path / "in_memory"), streamed)
 
 

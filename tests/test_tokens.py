@@ -78,7 +78,9 @@ def test_a_label_that_does_not_fit_is_an_error(whetstone: tokenizers.Tokens) -> 
         tokenizers.fit([example("x", target="very " * 80)], TASK, whetstone, 40, "truncate")
 
 
-@pytest.mark.parametrize("text", ["", "a", "1234567890", "We will build.\n\n  Now!", "<|endoftext|><|pad|>", "zzqx" * 50, "é 我们 \U0001f44d"])
+@pytest.mark.parametrize(
+    "text", ["", "a", "1234567890", "We will build.\n\n  Now!", "<|endoftext|><|pad|>", "zzqx" * 50, "é 我们 \U0001f44d"]
+)
 def test_a_text_has_no_more_ids_than_are_foretold(whetstone: tokenizers.Tokens, text: str) -> None:
     most = whetstone.at_most(text, text)
     assert most is not None and most >= len(whetstone.prompt(text) + whetstone.completion(text))

@@ -227,8 +227,8 @@ def prepare_stream(
 
     Args:
         recipe: of a table or a public corpus, with answers and without templates.
-        out: the run folder; left out, runs/<name>. Beside it lies, while this goes on, a hidden folder three times the size of
-            the corpus.
+        out: the run folder; left out, runs/<name>. Beside it lies, while this goes on, a hidden folder four times the size of
+            the data.
         progress: is told of every batch of rows.
         processes: of this machine; the result is the same byte for byte.
         ray: the machines of a Ray cluster instead.
