@@ -95,6 +95,22 @@ def test_rows_are_matched_by_what_they_say_whatever_their_place_and_name(tmp_pat
     assert [r.id for r in found.regressions] == ["t3"] and found.verdict == "no sure difference"
 
 
+def test_a_table_counts_as_what_it_holds_wherever_it_lies(tmp_path: Path) -> None:
+    test = rows(40)
+    folders = [tmp_path / name for name in ("here", "there", "changed")]
+    for folder in folders:
+        folder.mkdir()
+    here, there = (evaluated(folder / "run", test, right_but(test, set())) for folder in folders[:2])
+    assert here.recipe.data.path != there.recipe.data.path and not stages.compare(there, here).settings
+    table = write_table(folders[2] / "table.csv", seed=1)
+    settings = stages.compare(evaluated(folders[2] / "run", test, right_but(test, set())), here).settings
+    assert dict(settings) == {"data.path": (here.recipe.data.path, str(table))}
+    write_table(folders[0] / "table.csv", seed=2)
+    later = evaluated(folders[0] / "later", test, right_but(test, set()))
+    ((before, now),) = stages.compare(later, here).settings.values()
+    assert before != now and before.startswith(f"{here.recipe.data.path} (") and now.startswith(f"{here.recipe.data.path} (")
+
+
 def test_equal_models_are_seldom_told_apart_and_a_worse_one_mostly_is(tmp_path: Path) -> None:
     """As a gate: two models that make as many mistakes elsewhere, then one that makes twice as many."""
     test, alarms, caught = rows(300), 0, 0

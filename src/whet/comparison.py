@@ -230,7 +230,29 @@ def _positions(rows: Sequence[Row], key: str, labels: Sequence[str]) -> NDArray[
 
 
 def _settings(run: Run, before: Run) -> dict[str, tuple[Any, Any]]:
-    """The recipe keys that differ, but for the names."""
+    """The recipe keys that differ, but for the names. A file counts as what it holds, wherever it lies; where two of one place
+    hold something else, the beginnings of their hashes tell them apart."""
     now, then = run.recipe.settings(), before.recipe.settings()
-    keys = sorted((now.keys() | then.keys()) - {"name"})
-    return {key: (then.get(key), now.get(key)) for key in keys if then.get(key) != now.get(key)}
+    held_now, held_then = (
+        {name: found["sha256"] for name, found in one.manifest["data"].items() if found.get("sha256")} for one in (run, before)
+    )
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in sorted((now.keys() | then.keys()) - {"name"}):
+        old, new = then.get(key), now.get(key)
+        if _as_held(old, held_then) != _as_held(new, held_now):
+            found[key] = (old, new) if old != new else (_told_apart(old, held_then), _told_apart(new, held_now))
+    return found
+
+
+def _as_held(value: Any, held: Mapping[str, str]) -> Any:
+    """A setting with the hash of its contents in the place of each file that it names."""
+    if isinstance(value, list):
+        return [_as_held(each, held) for each in value]
+    return held.get(value, value) if isinstance(value, str) else value
+
+
+def _told_apart(value: Any, held: Mapping[str, str]) -> Any:
+    """A setting with the beginning of that hash behind each file."""
+    if isinstance(value, list):
+        return [_told_apart(each, held) for each in value]
+    return f"{value} ({held[value][:8]})" if isinstance(value, str) and value in held else value
