@@ -11,7 +11,7 @@ from whet.prompts import flan, set_file
 from whet.prompts.library import imported, open_set
 from whet.prompts.render import Rendered, Skipped, few_shot, render
 
-FILE = r'''
+FILE = r"""
 import os
 from typing import Dict, List, Tuple
 raise SystemExit("this file must not be run")
@@ -34,7 +34,7 @@ FEWSHOT_PATTERNS = {
             x_y_delimiter="\n", example_separator="\n\n", in_template_mix=True),
     ],
 }
-'''
+"""
 ROW: dict[str, object] = {
     "premise": "Cats purr.", "hypothesis": "Cats make a sound.", "answer": "yes", "options": ["yes", "no"],
 }  # fmt: skip
@@ -123,7 +123,9 @@ def test_another_file_is_refused_with_its_line(text: str, said: str) -> None:
 
 
 def test_what_is_added_to_a_table_below_it_is_read_too() -> None:
-    added = 'PATTERNS["late"] = [("{a}?", "{b}")]\nPATTERNS.update({"more": [("{c}?", "{d}")]})\nOTHER["x"] = [("{e}", "{f}")]\n'
+    added = (
+        'PATTERNS["late"] = [("{a}?", "{b}")]\nPATTERNS.update({"more": [("{c}?", "{d}")]})\nOTHER["x"] = [("{e}", "{f}")]\n'
+    )
     names = [template.name for template in flan.read(f"{FILE}\n{added}", "templates.py").templates]
     assert names[-2:] == ["late-1", "more-1"] and len(names) == 10
     with pytest.raises(DataError, match=r"^templates.py: line 1: this is no text. Write texts"):
