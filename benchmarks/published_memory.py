@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from whet.budget.load import Load
-from whet.budget.memory import predict
+from whet.budget.memory import LOGITS_AT_ONCE, predict
 from whet.budget.shapes import Shape, known_shape
 from whet.budget.targets import adapted_layers
 from whet.knobs.quantization import BLOCK_SCALES, DOUBLE_SCALES
@@ -51,7 +51,7 @@ class Point:
     def terms(self) -> dict[str, float]:
         """Bytes by which the trainer that was measured differs from whet, by the name of the reason."""
         named = {name: term(self) for name, term in LITGPT_TERMS.items()} if self.source.startswith("litgpt") else {}
-        return {name: size for name, size in named.items() if size}
+        return {name: size for name, size in {"all logits": _all_logits(self), **named}.items() if size}
 
     @property
     def formula_bytes(self) -> int:
@@ -104,6 +104,11 @@ def _recipe(shape: Shape, row: dict[str, str]) -> Recipe:
         values["lora"] = {"r": int(row["r"]), "lora_dropout": float(row["dropout"]), "use_dora": row["dora"] == "yes",
                           "target_modules": targets[row["trains"]]}  # fmt: skip
     return parse(values)
+
+
+def _all_logits(point: Point) -> float:
+    """No other trainer here takes its logits in chunks: those of all tokens in float32, their logarithms, and the gradient."""
+    return 3 * 4.0 * max(0, point.load.answers - LOGITS_AT_ONCE) * point.shape.vocabulary
 
 
 # -- what litgpt does otherwise --------------------------------------------------------------------------------------------

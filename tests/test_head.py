@@ -9,6 +9,7 @@ import torch
 import transformers
 from test_tree import CPU, GROUPED, HEADED, SMALL, gradients, shared_rows
 
+from whet.budget.memory import LOGITS_AT_ONCE
 from whet.data.tokens import Encoded
 from whet.engine import adapters, head
 from whet.engine.batches import Batch, collate, hang, pack
@@ -106,3 +107,7 @@ def test_the_peak_is_that_of_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = height()
     monkeypatch.setattr(head, "TOKENS_AT_ONCE", 100)
     assert height() < whole / 2
+
+
+def test_the_plan_knows_how_many_are_computed_at_a_time() -> None:
+    assert head.TOKENS_AT_ONCE == LOGITS_AT_ONCE

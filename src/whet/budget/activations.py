@@ -20,7 +20,7 @@ from whet.recipe import Recipe
 
 TAIL_SHARE = 4  # the last layer of a tree computes only what is read, where that is at most one column in so many
 SPELLED_KEPT = 4  # GELU spelled out keeps x, x/2, the tanh, and one more than it
-TREE_COPIES = 12  # queries' widths that attention over a tree holds at a time, on a CPU
+TREE_COPIES = 8  # queries' widths that attention over a tree holds at a time, on a CPU
 FLASH_HEADS = 256  # widest heads for which attention reads shared keys and values without repeating them
 
 
@@ -113,28 +113,39 @@ class Flow:
         """What the norm behind the last layer keeps."""
         return load.columns * self.shape.width * 4
 
-    def layer_transient(self, load: Load) -> int:
-        """What the backward pass of one layer makes and drops: the gradients inside its feed-forward part and of its input, or
+    def layer_transient(self, number: int, load: Load) -> int:
+        """What the backward pass of a layer makes and drops: the gradients inside its feed-forward part and of its input, or
         those of its norm in float32; and a quantized weight, unpacked."""
-        shape = self.shape
-        inside = (3 if shape.kind.is_gated else 2) * shape.ffn * self.product
-        around = 2 * shape.width * self.stream
-        # Node by node, attention gathers its five inputs, and joins what it makes of each into three gradients.
-        attention = TREE_COPIES * shape.query_width * self.product if self._is_on_cpu_tree else 0
-        return load.columns * (max(inside, attention, 3 * shape.width * 4) + around) + self._unpacked()
+        shape, read = self.shape, self._read_by_last(number, load)
+        inside = read * (3 if shape.kind.is_gated else 2) * shape.ffn * self.product
+        if self.recipe.train.gradient_checkpointing:  # while a product is computed again, what comes behind it is not yet kept
+            inside = max(inside, self._int8_product(load) - load.columns * shape.ffn * self.product)
+        # Node by node, attention gathers its five inputs for its three gradients.
+        attention = load.columns * TREE_COPIES * shape.query_width * self.product
+        inside = max(inside, attention if self._is_on_cpu_tree and read == load.columns else 0)
+        norm, around = load.columns * 3 * shape.width * 4, load.columns * 2 * shape.width * self.stream
+        return max(inside, norm) + around + self._unpacked()
 
     def output(self, load: Load) -> int:
         """What the forward pass of a layer that keeps its activations makes and drops: what goes into the last product, what
         comes out of it, and the sum with the stream."""
-        return load.columns * (self.shape.ffn * self.product + 2 * self.shape.width * self.stream) + self._unpacked()
+        shape = self.shape
+        inside = load.columns * (shape.ffn * self.product + 2 * shape.width * self.stream)
+        return max(inside, self._int8_product(load) - 2 * load.columns * shape.ffn * self.product) + self._unpacked()
 
     def scored(self, load: Load) -> int:
         """What the forward pass of one layer holds where nothing is kept: its widest part."""
         shape = self.shape
-        inside = (3 if shape.kind.is_gated else 2) * shape.ffn * self.product
+        inside = load.columns * (3 if shape.kind.is_gated else 2) * shape.ffn * self.product
         copies = TREE_COPIES if self._is_on_cpu_tree else 4
-        attention = copies * shape.query_width * self.product + self._scores(load) // load.columns
-        return load.columns * (max(inside, attention) + shape.width * self.stream) + self._unpacked()
+        attention = load.columns * copies * shape.query_width * self.product + self._scores(load)
+        stream = load.columns * shape.width * self.stream
+        return max(inside, attention, self._int8_product(load)) + stream + self._unpacked()
+
+    def _int8_product(self, load: Load) -> int:
+        """A product of int8 on a CPU: whole numbers, the same in float32, their scales, and the result: four times 4 bytes."""
+        is_int8 = self.device == "cpu" and self.recipe.model.quantize == "int8"
+        return 4 * 4 * load.columns * max(layer.outputs for layer in self.shape.linears) if is_int8 else 0
 
     def _unpacked(self) -> int:
         """The largest quantized weight, as a matrix product reads it."""

@@ -17,6 +17,7 @@ from whet.recipe import Recipe
 
 PHASES = ("forward", "backward", "step", "evaluation")
 COMPONENTS = ("weights", "adapter", "gradients", "optimizer", "activations", "logits", "workspace")
+LOGITS_AT_ONCE = 4096  # answer tokens whose logits the engine's head holds at a time
 # cuBLAS takes 8 MiB for itself with its first product: two buffers of 4 MiB and eight of 16 KiB, its default.
 CUBLAS_BYTES = 2 * 4096 * 1024 + 8 * 16 * 1024
 
@@ -157,16 +158,15 @@ class _Course:
         grads = self.carried or self.gradients[self.shape.layers]
         kept -= self.flow.last_kept(self.load)
         embedding = self.gradients[-1]
-        # The gradient of a tied head waits for that of the embedding, and the sum of both is a third.
-        waiting = embedding if self.shape.tied else 0
-        inside = self.flow.layer_transient(self.load) + waiting
+        waiting = embedding if self.shape.tied else 0  # the gradient of a tied head, for that of the embedding
         largest = max((weight.size_bytes for _, weight in self.weights), default=0)
         for number in reversed(range(self.flow.first_graded, self.shape.layers)):
             again = self.flow.layer_kept(number, self.load) if self.recipe.train.gradient_checkpointing else 0
-            stages.append(self._with(gradients=grads, activations=kept + again, workspace=inside))
+            inside = self.flow.layer_transient(number, self.load)
+            stages.append(self._with(gradients=grads, activations=kept + again, workspace=inside + waiting))
             kept -= self.kept[number]
             grads += 0 if self.carried else self.gradients[number]
-        end = max(largest, 2 * waiting)
+        end = max(largest, waiting)
         stages.append(self._with(gradients=self.carried or grads + embedding, activations=kept, workspace=end))
         return max(stages, key=_size)
 
@@ -195,7 +195,7 @@ class _Course:
     def _logits(self, times: int) -> int:
         """So many tensors of logits, which the loss reads in float32 always; soft-capped ones keep their tanh."""
         capped = self.flow.product if self.shape.kind.caps else 0
-        return self.load.answers * self.shape.vocabulary * (4 * times + capped)
+        return min(self.load.answers, LOGITS_AT_ONCE) * self.shape.vocabulary * (4 * times + capped)
 
     def _with(self, **more: int) -> dict[str, int]:
         """What rests, and this on top."""
