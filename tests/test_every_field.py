@@ -244,8 +244,8 @@ INT8: Sections = {**LORA, "model": {"quantize": "int8"}}
 SHORT: Sections = {"train": {"max_length": 34, "too_long": "drop"}}
 ONE_STEP: Sections = {"train": {"max_steps": 1}, "evaluate": {"baselines": ["few_shot"]}}
 PADDED: Sections = {"train": {"share_prefix": False}}
-TASKS: Sections = {"task": {"labels": [], "kind": "generate"}, "data": {"instruction": "do", "target": "mood"}}
-PAIRS: Sections = {**TASKS, "data": {**TASKS["data"], "input": ["sentence", "other"]}}
+TASKS: dict[str, Any] = {"task": {"labels": [], "kind": "generate"}, "data": {"instruction": "do", "target": "mood"}}
+PAIRS: dict[str, Any] = {**TASKS, "data": {**TASKS["data"], "input": ["sentence", "other"]}}
 JUDGED = {"judge_rubric": "It is clear.", "patience": 12}
 
 
@@ -254,7 +254,7 @@ def train(**settings: Any) -> Sections:
     return {"train": settings}
 
 
-def synth(**settings: Any) -> Sections:
+def synth(**settings: Any) -> dict[str, Any]:
     """What a case needs of `[synth]`: a server that is there."""
     small = {"model": "scripted", "base_url": "@server", "rows": 16, "concurrency": 8, "patience": 12}
     return {"synth": {**small, **settings}}

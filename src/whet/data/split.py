@@ -73,7 +73,7 @@ def split(
     _require_apart(splits)
     splits = _drop_leaks(splits, threshold)
     _require_labels(splits, labels)
-    held = {name: {e.target for e in rows} for name, rows in splits.items()[1:]}
+    held: dict[str, set[str]] = {name: {e.target for e in rows} for name, rows in splits.items()[1:]}
     return replace(splits, notes=(*splits.notes, *label_notes(held, labels)))
 
 
