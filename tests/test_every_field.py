@@ -435,7 +435,7 @@ def made(files: Mapping[str, str], given: Sections, key: str = "", value: Any = 
 
 def test_every_setting_has_a_case() -> None:
     settings = [f"{section}.{key}" for section, keys in known_keys().items() for key in keys if section] + ["name", "seed"]
-    assert len(settings) == len(CASES) == 143
+    assert len(settings) == len(CASES) == 147
     assert sorted(case.key for case in CASES) == sorted(settings)
     assert {case.witness for case in CASES} == set(WITNESSES)
 
