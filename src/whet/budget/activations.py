@@ -106,8 +106,13 @@ class Flow:
         return self.shape.layers * self._cast_weights(self.shape.linears) if trains else 0
 
     def input_kept(self, load: Load) -> int:
-        """What a checkpointed layer keeps: what it was given."""
-        return load.columns * self.shape.width * self.stream
+        """What a checkpointed layer keeps: what it was given. bitsandbytes holds on to the inputs of int8 layers by itself, out
+        of reach of checkpointing: those of attention and of the feed-forward part, in and out."""
+        kept = self.shape.width * self.stream
+        if self._quantized and self.recipe.model.quantize == "int8":
+            norms = 1 if self.shape.kind.is_parallel and len(self.shape.kind.norms) == 1 else 2
+            kept += norms * self.shape.width * self.stream + (self.shape.query_width + self.shape.ffn) * self.product
+        return load.columns * kept
 
     def last_kept(self, load: Load) -> int:
         """What the norm behind the last layer keeps."""
