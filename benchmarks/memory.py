@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.profiler import ProfilerActivity, profile, record_function
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -162,13 +163,15 @@ class Marked:
 
 def measure(recipe: Recipe, material: Material) -> dict[str, int]:
     """Bytes at the height of each phase of a later step, of validation and of comparing with the base, really allocated."""
+    before = held_bytes()  # by what else runs in this process
     model: Any = load_base(recipe)
     if recipe.lora:
         model = add_adapter(model, recipe.lora, recipe.derive_seed("adapter"))
     found = _measure_training(recipe, model, material)
     base = load_base(recipe)  # while the result waits, as in `stages.evaluate`
     comparing = heights(lambda: _score(recipe, base, material), "evaluation")
-    return {**found, "evaluation": max(found["evaluation"], comparing["evaluation"])}
+    whole = {**found, "evaluation": max(found["evaluation"], comparing["evaluation"])}
+    return {phase: size - before for phase, size in whole.items()}
 
 
 def _measure_training(recipe: Recipe, model: Any, material: Material) -> dict[str, int]:
@@ -215,11 +218,12 @@ def _events(record: Any) -> Iterator[tuple[str, int]]:
 
 
 def held_bytes() -> int:
-    """What all tensors of this process hold now."""
+    """What all tensors of this process hold now; fake ones hold nothing."""
     gc.collect()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some of the objects of other packages warn when they are looked at
-        tensors = [x for x in gc.get_objects() if issubclass(type(x), torch.Tensor) and x.device.type == "cpu"]
+        tensors = [x for x in gc.get_objects() if issubclass(type(x), torch.Tensor) and not issubclass(type(x), FakeTensor)]
+    tensors = [x for x in tensors if x.device.type == "cpu"]
     storages = {s._cdata: s.nbytes() for s in (x.untyped_storage() for x in tensors)}
     return sum(storages.values())
 

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from whet.budget.load import Load
-from whet.budget.memory import LOGITS_AT_ONCE, predict
+from whet.budget.memory import predict
 from whet.budget.shapes import Shape, known_shape
 from whet.budget.targets import adapted_layers
+from whet.knobs.layout import LEARNED_TOKENS
 from whet.knobs.quantization import BLOCK_SCALES, DOUBLE_SCALES
 from whet.recipe import Recipe, parse
 
@@ -108,7 +109,7 @@ def _recipe(shape: Shape, row: dict[str, str]) -> Recipe:
 
 def _all_logits(point: Point) -> float:
     """No other trainer here takes its logits in chunks: those of all tokens in float32, their logarithms, and the gradient."""
-    return 3 * 4.0 * max(0, point.load.answers - LOGITS_AT_ONCE) * point.shape.vocabulary
+    return 3 * 4.0 * max(0, point.load.answers - LEARNED_TOKENS) * point.shape.vocabulary
 
 
 # -- what litgpt does otherwise --------------------------------------------------------------------------------------------

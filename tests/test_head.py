@@ -9,7 +9,6 @@ import torch
 import transformers
 from test_tree import CPU, GROUPED, HEADED, SMALL, gradients, shared_rows
 
-from whet.budget.memory import LOGITS_AT_ONCE
 from whet.data.tokens import Encoded
 from whet.engine import adapters, head
 from whet.engine.batches import Batch, collate, hang, pack
@@ -51,7 +50,7 @@ def chunked(monkeypatch: pytest.MonkeyPatch, model: torch.nn.Module, batch: Batc
     outer: Any = model.get_output_embeddings()  # type: ignore[operator]
     hook = outer.register_forward_hook(lambda _module, _given, out: seen.append(out.shape[:-1].numel()))
     with monkeypatch.context() as patch:
-        patch.setattr(head, "TOKENS_AT_ONCE", most)
+        patch.setattr(head, "LEARNED_TOKENS", most)
         found = gradients(model, batch, objective)
     hook.remove()
     assert max(seen) <= max(most, len(batch.ids)) and len(seen) > 2
@@ -84,7 +83,7 @@ def test_what_cannot_be_told_apart_is_computed_whole(monkeypatch: pytest.MonkeyP
     """A model that does not say what lies below its head gives all logits at once, and the same loss."""
     model, batch = build("Llama"), collate(ROWS, 1, CPU)
     wanted = summed_loss(model, batch)
-    monkeypatch.setattr(head, "TOKENS_AT_ONCE", 2)
+    monkeypatch.setattr(head, "LEARNED_TOKENS", 2)
     monkeypatch.setattr(type(model), "get_decoder", lambda self: self)
     assert summed_loss(model, batch).item() == pytest.approx(wanted.item(), rel=1e-12)
 
@@ -105,9 +104,5 @@ def test_the_peak_is_that_of_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
 
     batch = pack(rows, CPU)[0]
     whole = height()
-    monkeypatch.setattr(head, "TOKENS_AT_ONCE", 100)
+    monkeypatch.setattr(head, "LEARNED_TOKENS", 100)
     assert height() < whole / 2
-
-
-def test_the_plan_knows_how_many_are_computed_at_a_time() -> None:
-    assert head.TOKENS_AT_ONCE == LOGITS_AT_ONCE

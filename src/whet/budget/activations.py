@@ -16,9 +16,9 @@ from whet.budget.load import Load
 from whet.budget.resting import Device, quantized_layers
 from whet.budget.shapes import Linear, Shape
 from whet.budget.targets import PRECISION_BYTES, Weight, adapted_layers, trained
+from whet.knobs.layout import TAIL_SHARE
 from whet.recipe import Recipe
 
-TAIL_SHARE = 4  # the last layer of a tree computes only what is read, where that is at most one column in so many
 SPELLED_KEPT = 4  # GELU spelled out keeps x, x/2, the tanh, and one more than it
 TREE_COPIES = 8  # queries' widths that attention over a tree holds at a time, on a CPU
 FLASH_HEADS = 256  # widest heads for which attention reads shared keys and values without repeating them

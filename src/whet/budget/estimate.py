@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from whet.budget import schedule, time
 from whet.budget.devices import Device
-from whet.budget.memory import Load, Memory, predict
+from whet.budget.load import Load
+from whet.budget.memory import Memory, predict
 from whet.budget.scoring import Scoring, answers_only, heaviest, scoring
 from whet.budget.shapes import Shape
 from whet.budget.targets import adapter_weights

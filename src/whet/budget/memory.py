@@ -8,16 +8,15 @@ from functools import cached_property
 from typing import Any, Literal
 
 from whet.budget.activations import Flow
-from whet.budget.load import Load as Load
-from whet.budget.resting import Device as Device
-from whet.budget.resting import state_bytes, step_bytes, weight_bytes
+from whet.budget.load import Load
+from whet.budget.resting import Device, state_bytes, step_bytes, weight_bytes
 from whet.budget.shapes import Shape
 from whet.budget.targets import Weight
+from whet.knobs.layout import LEARNED_TOKENS
 from whet.recipe import Recipe
 
 PHASES = ("forward", "backward", "step", "evaluation")
 COMPONENTS = ("weights", "adapter", "gradients", "optimizer", "activations", "logits", "workspace")
-LOGITS_AT_ONCE = 4096  # answer tokens whose logits the engine's head holds at a time
 # cuBLAS takes 8 MiB for itself with its first product: two buffers of 4 MiB and eight of 16 KiB, its default.
 CUBLAS_BYTES = 2 * 4096 * 1024 + 8 * 16 * 1024
 
@@ -195,7 +194,7 @@ class _Course:
     def _logits(self, times: int) -> int:
         """So many tensors of logits, which the loss reads in float32 always; soft-capped ones keep their tanh."""
         capped = self.flow.product if self.shape.kind.caps else 0
-        return min(self.load.answers, LOGITS_AT_ONCE) * self.shape.vocabulary * (4 * times + capped)
+        return min(self.load.answers, LEARNED_TOKENS) * self.shape.vocabulary * (4 * times + capped)
 
     def _with(self, **more: int) -> dict[str, int]:
         """What rests, and this on top."""

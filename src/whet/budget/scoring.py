@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from whet.budget.memory import Load
+from whet.budget.load import Load
 from whet.budget.tokens import Ids, Row, Work, shared_by, tree_work
+from whet.knobs.layout import SCORED_TOKENS
 from whet.recipe import Recipe
-
-SCORED_TOKENS = 4096  # answer tokens that the engine scores at a time
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def adapted_layers(shape: Shape, lora: Lora) -> list[tuple[str, Linear]]:
     if wanted == "all-linear":
         found = layers
     elif isinstance(wanted, str):
-        found = [(name, layer) for name, layer in layers if is_named(name, wanted) or _matches(wanted, name)]
+        found = [(name, layer) for name, layer in layers if is_named(name, wanted) or matches(wanted, name)]
     else:
         found = [(name, layer) for name, layer in layers if any(is_named(name, pattern) for pattern in wanted)]
     found = [
@@ -112,7 +112,7 @@ def is_named(name: str, pattern: str) -> bool:
     return f".{pattern}." in f".{name}."
 
 
-def _matches(pattern: str, name: str) -> bool:
+def matches(pattern: str, name: str) -> bool:
     """Whether the whole name is what this regular expression describes, as in PEFT."""
     try:
         return re.fullmatch(pattern, name) is not None

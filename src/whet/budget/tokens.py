@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, Protocol
 
-from whet.budget.memory import Load
+from whet.budget.load import Load
+from whet.knobs.layout import PACKED_TOKENS, SHORTEST_NODE
 from whet.sections import Train
 
 COUNTED_STEPS = 1000  # of a longer run, so many steps, evenly spread, stand for all: an order is drawn anew for each
-# A prefix shared by fewer tokens than this is computed anew for each branch; the same figure as the engine's token tree.
-SHORTEST_NODE = 4
-PACKED_TOKENS = 1024  # the engine fills packed rows up to so many
 # A common end of all prompts shorter than this is the template's own ("Answer:"), and moving it would gain nothing.
 SHORTEST_END = 8
 

@@ -11,10 +11,7 @@ import torch
 
 from whet.data.tokens import Encoded
 from whet.engine.tree import Piece, Tree, grow
-
-# Packed rows are filled up to this many tokens. Attention over a packed row goes over a dense T x T mask, which costs more
-# than the padding it saves from about here on.
-PACKED_TOKENS = 1024
+from whet.knobs.layout import PACKED_TOKENS
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from whet.budget.memory import Device
+from whet.budget.resting import Device
 
 Tensor = torch.Tensor
 Code = Callable[..., Any]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
-from whet.budget.memory import Device
+from whet.budget.resting import Device
 from whet.budget.shapes import Shape
 from whet.engine.adapters import CHANGING_INITS, START, add_adapter
 from whet.engine.model import DTYPES

@@ -18,10 +18,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from whet.engine.batches import Batch
 from whet.engine.layers import bare
-
-# Logits of so many answer tokens are in memory together. With a vocabulary of 128,000 that is 2 GB, and with their softmax and
-# its gradient 6 GB: fewer would need less, and a head that is asked for fewer is slower.
-TOKENS_AT_ONCE = 4096
+from whet.knobs.layout import LEARNED_TOKENS
 
 Sum = Callable[[torch.Tensor, slice], torch.Tensor]  # over the targets of a slice, from their logits (n, V)
 
@@ -36,7 +33,7 @@ def summed_over(model: torch.nn.Module, batch: Batch, embedded: torch.Tensor | N
         add: given the logits of some targets and which of all targets these are.
     """
     count, decoder = batch.target_tokens, _decoder(model)
-    if count <= TOKENS_AT_ONCE or decoder is None:
+    if count <= LEARNED_TOKENS or decoder is None:
         return add(batch.logits(model, embedded), slice(0, count))
     states = _states(model, decoder, batch, embedded)[batch.places]  # (N, D)
 
@@ -46,7 +43,7 @@ def summed_over(model: torch.nn.Module, batch: Batch, embedded: torch.Tensor | N
             logits = model(input_ids=unread, use_cache=False).logits[0]
         return add(logits, part)
 
-    parts = [slice(start, min(start + TOKENS_AT_ONCE, count)) for start in range(0, count, TOKENS_AT_ONCE)]
+    parts = [slice(start, min(start + LEARNED_TOKENS, count)) for start in range(0, count, LEARNED_TOKENS)]
     return torch.stack([checkpoint(of, states[part], part, use_reentrant=False) for part in parts]).sum()
 
 

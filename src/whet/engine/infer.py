@@ -15,10 +15,8 @@ import torch
 from whet.data.tokens import Encoded
 from whet.engine.batches import Batch
 from whet.engine.layout import scoring_layout
+from whet.knobs.layout import SCORED_TOKENS
 
-# Answer tokens scored at a time, of which the logits over the whole vocabulary are in memory together: of long answers (plain
-# text) or many labels fewer than a batch.
-SCORED_TOKENS = 4096
 Ids = Sequence[int]
 Tick = Callable[[int], None]
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers.pytorch_utils import Conv1D
 
+from whet.budget.targets import is_named, matches
 from whet.errors import ModelError, Problem
 from whet.sections import Lora
 
@@ -38,16 +39,6 @@ def linear_layers(model: torch.nn.Module) -> list[str]:
     return found
 
 
-def is_named(name: str, pattern: str) -> bool:
-    """Whether the pattern is the module's name, or whole parts of it in a row.
-
-    Example:
-        >>> [is_named("model.layers.11.mlp.up_proj", p) for p in ("up_proj", "layers.11", "mlp", "layers.1", "proj")]
-        [True, True, True, False, False]
-    """
-    return f".{pattern}." in f".{name}."
-
-
 def target_layers(model: torch.nn.Module, lora: Lora, saved: Sequence[str]) -> list[str]:
     """The full names of the layers that get an adapter.
 
@@ -66,7 +57,7 @@ def target_layers(model: torch.nn.Module, lora: Lora, saved: Sequence[str]) -> l
     if wanted == "all-linear":
         found = linear
     elif isinstance(wanted, str):
-        found = [n for n in linear if is_named(n, wanted) or _matches(wanted, n)]
+        found = [n for n in linear if is_named(n, wanted) or matches(wanted, n)]
     else:
         found = all_named(linear, wanted, "[lora] target_modules", known)
     if not found:
@@ -118,12 +109,3 @@ def all_named(names: Sequence[str], patterns: Sequence[str], where: str, known: 
         what = f"{', '.join(map(repr, strays))} is the name of no linear layer"
         raise ModelError(Problem(where, what, known))
     return [n for n in names if any(is_named(n, p) for p in patterns)]
-
-
-def _matches(pattern: str, name: str) -> bool:
-    """Whether the whole name is what this regular expression describes, as in PEFT."""
-    try:
-        return re.fullmatch(pattern, name) is not None
-    except re.error as error:
-        what = f"{pattern!r} is no regular expression: {error}"
-        raise ModelError(Problem("[lora] target_modules", what, "Write a list of names, or mend it")) from None

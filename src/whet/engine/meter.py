@@ -19,7 +19,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from whet.budget.memory import COMPONENTS, Device
+from whet.budget.memory import COMPONENTS
+from whet.budget.resting import Device
 from whet.engine.bnb_code import own_code
 
 CUDA_BLOCK = 512  # bytes that CUDA's caching allocator rounds up to

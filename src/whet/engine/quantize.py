@@ -11,7 +11,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from whet.engine.layers import all_named, is_named, linear_layers
+from whet.budget.targets import is_named
+from whet.engine.layers import all_named, linear_layers
 from whet.errors import ModelError, Problem
 from whet.sections import Model
 

@@ -19,7 +19,8 @@ from typing import Any, cast
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from whet.budget.memory import COMPONENTS, PHASES, Device, Memory
+from whet.budget.memory import COMPONENTS, PHASES, Memory
+from whet.budget.resting import Device
 from whet.budget.shapes import Shape
 from whet.data.tokens import Encoded
 from whet.engine import infer, loop

@@ -21,13 +21,10 @@ import torch
 from torch.nn.attention.flex_attention import BlockMask
 
 from whet.engine import flex
+from whet.knobs.layout import SHORTEST_NODE, TAIL_SHARE
 
-# A prefix shared by fewer tokens than this is computed anew for each branch: a node costs one more attention call a layer.
-SHORTEST_NODE = 4
 # Nodes are put side by side for their own attention; a group takes nodes down to this share of its longest.
 GROUPED_FROM = 0.6
-# The last layer computes only what is read, where that is at most one column in so many: its attention is dense then.
-TAIL_SHARE = 4
 
 Ids = tuple[int, ...]
 
