@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from whet.budget.memory import COMPONENTS
-from whet.views.memory import FAR
+from whet.views.memory import FAR, largest
 from whet.views.svg import LEFT, RIGHT, WIDTH, Scale, axis, levels, plate, tag, ticks, write
 from whet.views.wording import count, duration, size
 
@@ -31,7 +31,7 @@ def cost(plan: Json, score: Json) -> dict[str, Any]:
     lengths, charts, parts = plan.get("lengths"), {}, []
     if plan.get("by_phase"):
         charts["memory"] = stacked(plan["by_phase"], plan["outside_bytes"], plan["budget_bytes"])
-        parts = [(name, size(plan["components"][name])) for name in COMPONENTS if plan["components"].get(name)]
+        parts = [(name, size(most)) for name, most in largest(plan["by_phase"]).items() if most]
     if lengths:
         charts["lengths"] = histogram(lengths["bars"], lengths["width"], lengths["limit"])
     return {"charts": charts, "parts": parts, "rows": _rows(score), "cuts": lengths["cuts"] if lengths else []}

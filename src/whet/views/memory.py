@@ -19,7 +19,7 @@ LOOKS = {
 
 
 def stacked(by_phase: Mapping[str, Mapping[str, int]], outside_bytes: int, budget_bytes: int) -> Text:
-    """A bar for each phase, made of its components and of what is outside of tensors; below it what they are at the peak.
+    """A bar for each phase, made of its components and of what is outside of tensors; below it how large each gets.
 
     Args:
         by_phase: bytes by phase and component.
@@ -40,7 +40,12 @@ def stacked(by_phase: Mapping[str, Mapping[str, int]], outside_bytes: int, budge
         drawn.append(f" {size(totals[phase])}\n", "bold" if phase == peak else "")
     if line is not None:
         drawn.append(f"{'budget':<11}{'':{max(0, line - 1)}}┃ {size(budget_bytes)}\n", "dim")
-    return drawn.append_text(_legend({**bars[peak], "outside": outside_bytes}))
+    return drawn.append_text(_legend({**largest(taken), "outside": outside_bytes}))
+
+
+def largest(by_phase: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Bytes of each component in the phase in which it takes most."""
+    return {name: max(parts.get(name, 0) for parts in by_phase.values()) for name in COMPONENTS}
 
 
 def _bar(parts: Mapping[str, int], whole: int, line: int | None) -> Text:
@@ -59,7 +64,7 @@ def _bar(parts: Mapping[str, int], whole: int, line: int | None) -> Text:
 
 
 def _legend(parts: Mapping[str, int]) -> Text:
-    """What the characters mean, with the sizes at the peak, three in a line."""
+    """What the characters mean, with the sizes, three in a line."""
     drawn, shown = Text(), [name for name in (*COMPONENTS, "outside") if parts.get(name)]
     for number, name in enumerate(shown):
         mark, style = LOOKS[name]
