@@ -139,7 +139,7 @@ def _tokens(tokens: Tokens) -> str:
     if tokens.layout == "padded" and tokens.padded > tokens.real:
         said.append(f"{tokens.padded:,} with padding ({tokens.padded / tokens.real - 1:.0%} more)")
     if tokens.layout == "tree":
-        said.append(f"{tokens.tree:,} computed: the token tree leaves out the {tokens.shared_fraction:.0%} that rows share")
+        said.append(f"{tokens.tree:,} computed: the token tree leaves out {tokens.shared_fraction:.0%}, which rows share")
     elif tokens.tree < tokens.real:
         said.append(f"share_prefix = true would leave out {tokens.shared_fraction:.0%}, which rows share")
     if tokens.instruction_first is not None and tokens.instruction_first < tokens.tree:
