@@ -75,14 +75,14 @@ def answer_nats(
 ) -> np.ndarray:
     """Nats of each row's answer, summed over its tokens: (N,), float64."""
     nats = np.empty(len(rows))
-    parts = _parts(rows, batch_size)
+    parts = batches_of(rows, batch_size)
     for part, found in zip(parts, _nats(model, [[rows[i] for i in part] for part in parts], padding), strict=True):
         nats[part] = found
         tick(len(part))
     return nats
 
 
-def _parts(rows: Sequence[Encoded], batch_size: int) -> list[list[int]]:
+def batches_of(rows: Sequence[Encoded], batch_size: int) -> list[list[int]]:
     """Indices of rows of similar length, `batch_size` at a time, fewer where their answers are long."""
     ordered = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     parts, start = [], 0

@@ -205,7 +205,9 @@ def _score(recipe: Recipe, model: Any, material: Material) -> None:
     if recipe.task.kind == "classify":
         infer.label_scores(model, [row.prompt for row in rows], material.labels, padding, size)
     else:
-        infer.answer_nats(model, rows, padding, size)
+        parts = infer.batches_of(rows, size)
+        heaviest = max(parts, key=lambda part: len(part) * len(rows[part[-1]]))  # each is in order of length
+        infer.answer_nats(model, [rows[i] for i in heaviest], padding, size)
 
 
 def _compare(recipe: Recipe, model: Any, material: Material) -> None:
