@@ -2,7 +2,7 @@
 
 Autograd keeps of every operation what its derivative reads. A frozen linear layer reads nothing of its input, one that trains
 or carries an adapter does; a norm reads its input in float32; attention reads queries, keys, values and its own output. The
-engine's own operations (`engine/fused.py`) keep less than the plain ones; where they apply is decided here as there.
+engine's own operations (`engine/fused/`) keep less than the plain ones; where they apply is decided here as there.
 """
 
 from __future__ import annotations

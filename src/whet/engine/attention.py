@@ -15,6 +15,7 @@ from transformers import AttentionInterface
 
 from whet.engine import flex
 from whet.engine.tree import Tree
+from whet.engine.tree_attention import TreeAttention
 
 Kernel = Literal["plain", "flex"]
 NAMES: dict[Kernel, str] = {"plain": "whet_tree", "flex": "whet_tree_flex"}
@@ -95,7 +96,7 @@ def attention(
     query, key = query.to(value.dtype), key.to(value.dtype)  # under autocast, rotary embeddings leave them in float32
     window = sliding_window if sliding_window and sliding_window <= int(tree.positions.max()) else None
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    if tree.tail is not None and _is_last(module):
+    if tree.tail is not None and is_last(module):
         mask = tree.mask(query.device, window, is_tail=True)
         few = _dense(query[:, :, tree.tail], key, value, mask, scale, dropout, softcap)
         return _spread(few, tree.tail, len(tree.ids), 2).transpose(1, 2), None
@@ -103,7 +104,7 @@ def attention(
     if kernel == "flex" and not dropout:
         out = flex.attend(query, key, value, tree.blocks(query.device, window), scale, softcap)
     elif query.device.type == "cpu" and is_whole:
-        out = _TreeAttention.apply(query, key, value, tree, scale)
+        out = TreeAttention.apply(query, key, value, tree, scale)
     else:
         out = _dense(query, key, value, tree.mask(query.device, window), scale, dropout, softcap)
     return out.transpose(1, 2), None
@@ -113,7 +114,7 @@ for _kernel, _name in NAMES.items():
     AttentionInterface.register(_name, partial(attention, kernel=_kernel))
 
 
-def _is_last(module: Any) -> bool:
+def is_last(module: Any) -> bool:
     """Whether this is the attention of a model's last layer."""
     layers = getattr(getattr(module, "config", None), "num_hidden_layers", None)
     return layers is not None and getattr(module, "layer_idx", None) == layers - 1
@@ -134,62 +135,3 @@ def _dense(
     weights = torch.tanh(query @ key.transpose(2, 3) * scale / softcap) * softcap
     weights = weights.masked_fill(~mask, -torch.inf).softmax(-1, dtype=torch.float32).to(query.dtype)
     return torch.nn.functional.dropout(weights, dropout) @ value
-
-
-class _TreeAttention(torch.autograd.Function):
-    """Attention in parts: each node to itself (causal), what lies below a shared node to that node (whole).
-
-    The parts are merged by their log-sum-exp; the backward pass of each part runs with the merged output and log-sum-exp,
-    which makes it the exact gradient of the whole.
-
-    Source: Dao 2022 (arXiv 2205.14135), the identity behind the backward pass of FlashAttention.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, tree: Tree, scale: float
-    ) -> torch.Tensor:
-        flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-        exact = torch.float64 if query.dtype == torch.float64 else torch.float32
-        tables = tree.tables()
-        asked = zip(*(tables.split(x) for x in (query, key, value)), strict=True)
-        own = [flash(*part, is_causal=True, scale=scale) for part in asked]
-        out = tables.join([part[0] for part in own]).to(exact)  # (T, H, D)
-        logs = tables.join([part[1] for part in own]).to(exact)  # (T, H)
-        for node in tree.shared:
-            above, below = slice(node.start, node.start + node.length), slice(node.start + node.length, node.end)
-            seen, log = flash(query[:, :, below], key[:, :, above], value[:, :, above], scale=scale)
-            old, new = logs[below], log[0].transpose(0, 1).to(exact)
-            both = torch.logaddexp(old, new)
-            out[below].mul_((old - both).exp_()[..., None]).addcmul_(seen[0].transpose(0, 1), (new - both).exp_()[..., None])
-            logs[below] = both
-        merged = out.to(query.dtype).transpose(0, 1)[None]
-        logs = logs.transpose(0, 1)[None].contiguous()
-        ctx.save_for_backward(query, key, value, merged, logs)
-        ctx.tree, ctx.scale = tree, scale
-        return merged
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-        query, key, value, out, logs = ctx.saved_tensors
-        grad = grads[0]
-        tables = ctx.tree.tables()
-        groups = zip(
-            tables.split(grad, only_kept=True),
-            *map(tables.split, (query, key, value, out)),
-            tables.split(logs[..., None]),
-            strict=True,
-        )
-        own = [backward(*tensors, log[..., 0], 0.0, True, scale=ctx.scale) for *tensors, log in groups]
-        totals = [tables.join(parts).transpose(0, 1)[None] for parts in zip(*own, strict=True)]  # (1, H, T, D)
-        for node in ctx.tree.shared:
-            above, below = slice(node.start, node.start + node.length), slice(node.start + node.length, node.end)
-            q, k, v = backward(
-                grad[:, :, below], query[:, :, below], key[:, :, above], value[:, :, above], out[:, :, below],
-                logs[:, :, below], 0.0, False, scale=ctx.scale,
-            )  # fmt: skip
-            totals[0][:, :, below] += q
-            totals[1][:, :, above] += k
-            totals[2][:, :, above] += v
-        return (*totals, None, None)

@@ -16,7 +16,7 @@ from whet.engine.attention import Kernel, attending
 from whet.engine.batch_size import is_out_of_memory, release
 from whet.engine.batches import Batch, collate, hang, pack
 from whet.engine.course import Course
-from whet.engine.fused import fusing
+from whet.engine.fused.fusing import fusing
 from whet.engine.loss import summed_loss
 from whet.progress import Progress
 

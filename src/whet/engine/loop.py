@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,18 @@ from whet.progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a step works with, made once."""
+    """What a step works with, made once. `trained`: the parameters that train."""
 
     model: torch.nn.Module
     optimizer: torch.optim.Optimizer
     accelerator: Accelerator
     course: Course
     layout: Layout
+    trained: tuple[torch.nn.Parameter, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Looks for what trains once: a walk through all modules in every step is what small models would feel."""
+        object.__setattr__(self, "trained", tuple(p for p in self.model.parameters() if p.requires_grad))
 
 
 def train(model: torch.nn.Module, course: Course, progress: Progress) -> State:
@@ -126,7 +131,7 @@ def take_step(bench: Bench, state: State, progress: Progress) -> tuple[dict[str,
     for group in optimizer.param_groups:
         group["lr"] = lr * group.get("lr_ratio", 1.0)
     limit = timetable.train.max_grad_norm or math.inf
-    norm = bench.accelerator.clip_grad_norm_([p for p in bench.model.parameters() if p.requires_grad], limit)
+    norm = bench.accelerator.clip_grad_norm_(bench.trained, limit)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return {"loss": loss, "lr": lr, "grad_norm": float(norm), "tokens": tokens, "micro_batch": size}, size
@@ -137,7 +142,8 @@ def _accumulate(bench: Bench, step: int, size: int) -> tuple[float, int]:
     course, timetable = bench.course, bench.course.timetable
     drawn = [[course.rows[i] for i in rows] for rows in timetable.micro_batches(step, size)]
     tokens = sum(len(row.completion) for rows in drawn for row in rows)
-    bench.model.train()
+    if not bench.model.training:
+        bench.model.train()
     nats, noise = 0.0, timetable.seed * 1_000_003 + step
     for micro, rows in enumerate(drawn):
         torch.manual_seed(noise * 1_009 + micro)  # dropout: a function of seed, step and micro-batch

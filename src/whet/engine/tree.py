@@ -23,7 +23,7 @@ from torch.nn.attention.flex_attention import BlockMask
 from whet.engine import flex
 from whet.knobs.layout import SHORTEST_NODE, TAIL_SHARE
 
-# Nodes are put side by side for their own attention; a group takes nodes down to this share of its longest.
+# Leaves are put side by side for their own attention; a group takes those down to this share of its longest.
 GROUPED_FROM = 0.6
 
 Ids = tuple[int, ...]
@@ -37,6 +37,16 @@ class Node:
     length: int
     depth: int
     end: int
+
+    @property
+    def own(self) -> slice:
+        """Its columns."""
+        return slice(self.start, self.start + self.length)
+
+    @property
+    def subtree(self) -> slice:
+        """Its columns and those of all below it."""
+        return slice(self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +67,9 @@ class Tree:
     ids: np.ndarray
     paths: tuple[tuple[Piece, ...], ...]
     read: torch.Tensor | None = None
-    _tables: list[_Tables] = field(default_factory=list, repr=False)
+    _leaves: list[Leaves] = field(default_factory=list, repr=False)
     _masks: dict[tuple[torch.device, int | None, bool], torch.Tensor] = field(default_factory=dict, repr=False)
+    _biases: dict[torch.dtype, torch.Tensor] = field(default_factory=dict, repr=False)
     _blocks: dict[tuple[torch.device, int | None], BlockMask] = field(default_factory=dict, repr=False)
 
     @property
@@ -76,11 +87,11 @@ class Tree:
         """The nodes that have something below them."""
         return [node for node in self.nodes if node.end > node.start + node.length]
 
-    def tables(self) -> _Tables:
-        """The nodes side by side, for the attention of each node to itself."""
-        if not self._tables:
-            self._tables.append(_Tables.of(self.nodes))
-        return self._tables[0]
+    def leaves(self) -> Leaves:
+        """The nodes that have nothing below them."""
+        if not self._leaves:
+            self._leaves.append(Leaves.of(self.nodes))
+        return self._leaves[0]
 
     @property
     def tail(self) -> torch.Tensor | None:
@@ -101,6 +112,13 @@ class Tree:
             self._masks[key] = seen
         return self._masks[key]
 
+    def tail_bias(self, dtype: torch.dtype) -> torch.Tensor:
+        """The mask of the tail as what is added to scores: (N, T), 0 or -inf."""
+        if dtype not in self._biases:
+            seen = self.mask(torch.device("cpu"), is_tail=True)
+            self._biases[dtype] = torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -torch.inf)
+        return self._biases[dtype]
+
     def blocks(self, device: torch.device, window: int | None = None) -> BlockMask:
         """The same for flex_attention."""
         if (device, window) not in self._blocks:
@@ -109,65 +127,50 @@ class Tree:
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
-    """Nodes of similar length side by side, the shorter ones filled up with their last token: (n, L).
+class Leaves:
+    """The nodes with nothing below them, side by side in groups of similar length, the shorter ones of a group filled up with
+    their last token.
 
-    `span`: where they lie in the row, if it is one node, or in the gathered columns. `kept`: (n x L, 1), 0 where there is
-    filling, None where there is none.
+    `shapes`: nodes and length of each group; `gathered`: the column of each place in all groups, one after another (P,);
+    `filling`: the places that only fill up; `columns`: those of all leaves (N,), and `places`: where each stands (N,).
     """
 
-    count: int
-    span: slice
-    kept: torch.Tensor | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Tables:
-    """All nodes in groups. `gathered`: the columns of those groups that are more than a node; `place`: where each column of the
-    row stands when the groups follow each other."""
-
-    groups: tuple[_Group, ...]
+    shapes: tuple[tuple[int, int], ...]
     gathered: torch.Tensor
-    place: torch.Tensor
+    filling: torch.Tensor
+    columns: torch.Tensor
+    places: torch.Tensor
 
     @classmethod
-    def of(cls, nodes: Sequence[Node]) -> _Tables:
-        groups, gathered, place = [], [np.empty(0, np.int64)], np.empty(sum(n.length for n in nodes), np.int64)
-        waiting, behind, tabled = sorted(nodes, key=lambda node: -node.length), 0, 0
+    def of(cls, nodes: Sequence[Node]) -> Leaves:
+        shapes, gathered, kept = list[tuple[int, int]](), [np.empty(0, np.int64)], [np.empty(0, bool)]
+        waiting = sorted((n for n in nodes if n.end == n.start + n.length), key=lambda node: -node.length)
         while waiting:
             width = waiting[0].length
             taken = [n for n in waiting if n.length >= GROUPED_FROM * width]
-            for i, node in enumerate(taken):
-                place[node.start : node.start + node.length] = behind + i * width + np.arange(node.length)
-            if len(taken) == 1:
-                groups.append(_Group(1, slice(taken[0].start, taken[0].start + width), None))
-            else:
-                size = len(taken) * width
-                gathered += [n.start + np.minimum(np.arange(width), n.length - 1) for n in taken]
-                kept = np.concatenate([np.arange(width) < n.length for n in taken])
-                filled = None if kept.all() else torch.from_numpy(kept.astype(np.float32))[:, None]
-                groups.append(_Group(len(taken), slice(tabled, tabled + size), filled))
-                tabled += size
-            behind += len(taken) * width
+            gathered += [n.start + np.minimum(np.arange(width), n.length - 1) for n in taken]
+            kept += [np.arange(width) < n.length for n in taken]
+            shapes.append((len(taken), width))
             waiting = waiting[len(taken) :]
-        return cls(tuple(groups), torch.from_numpy(np.concatenate(gathered)), torch.from_numpy(place))
+        columns, is_kept = np.concatenate(gathered), np.concatenate(kept)
+        found = (columns, np.flatnonzero(~is_kept), columns[is_kept], np.flatnonzero(is_kept))
+        return cls(tuple(shapes), *map(torch.from_numpy, found))
 
-    def split(self, x: torch.Tensor, only_kept: bool = False) -> Iterator[torch.Tensor]:
-        """The nodes' columns of (1, H, T, D), a group at a time: (n, H, L, D); the filling zero if asked."""
-        table = x[0].index_select(1, self.gathered)  # (H, all n x L, D)
-        for group in self.groups:
-            if group.count == 1:
-                yield x[:, :, group.span]
-                continue
-            part = table[:, group.span]
-            if only_kept and group.kept is not None:
-                part = part * group.kept.to(part.dtype)
-            yield part.unflatten(1, (group.count, -1)).transpose(0, 1)
+    def split(self, x: torch.Tensor, is_filled: bool = True) -> Iterator[torch.Tensor]:
+        """The leaves' columns of (T, H, ...), a group at a time: (n, H, L, ...). What fills up is zero unless it is filled."""
+        table = x.index_select(0, self.gathered)
+        if not is_filled:
+            table.index_fill_(0, self.filling, 0)
+        start = 0
+        for count, length in self.shapes:
+            yield table[start : start + count * length].unflatten(0, (count, length)).transpose(1, 2)
+            start += count * length
 
-    def join(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Groups of (n, H, L, ...) as the row: (T, H, ...)."""
+    def put(self, x: torch.Tensor, parts: Sequence[torch.Tensor]) -> None:
+        """Writes groups of (n, H, L, ...) to their columns of (T, H, ...)."""
         rows = [part.transpose(1, 2).flatten(0, 1) for part in parts]
-        return torch.cat(rows).index_select(0, self.place)
+        if rows:
+            x.index_copy_(0, self.columns, torch.cat(rows).index_select(0, self.places).to(x.dtype))
 
 
 def grow(sequences: Sequence[Ids]) -> Tree:
