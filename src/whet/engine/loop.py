@@ -42,8 +42,9 @@ class Bench:
     trained: tuple[torch.nn.Parameter, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Looks for what trains once: a walk through all modules in every step is what small models would feel."""
+        """Walks through all modules once; in every step small models would feel it."""
         object.__setattr__(self, "trained", tuple(p for p in self.model.parameters() if p.requires_grad))
+        self.model.train()  # all of it: a step asks the outermost module alone
 
 
 def train(model: torch.nn.Module, course: Course, progress: Progress) -> State:
