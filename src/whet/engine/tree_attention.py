@@ -42,18 +42,19 @@ def attend_backward(
     grad: Tensor, query: Tensor, key: Tensor, value: Tensor, out: Tensor, logs: Tensor, tree: Tree, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of queries, keys and values: (T, H, D) each, from that of the output."""
-    leaves, found = tree.leaves(), (torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value))
+    leaves = tree.leaves()
+    query_grad, key_grad, value_grad = torch.zeros_like(query), torch.empty_like(key), torch.empty_like(value)
     read = zip(leaves.split(grad, is_filled=False), *map(leaves.split, (query, key, value, out, logs)), strict=True)
     parts = [_backward(*part, 0.0, True, scale=scale) for part in read]
-    for total, some in zip(found, zip(*parts, strict=True), strict=False):
+    for total, some in zip((query_grad, key_grad, value_grad), zip(*parts, strict=True), strict=False):
         leaves.put(total, some)
-    for node in tree.shared:
-        all_, own = node.subtree, node.own
-        read_below = map(_heads, (grad[all_], query[all_], key[own], value[own], out[all_], logs[all_]))
-        below = _backward(*read_below, 0.0, True, scale=scale)
-        for total, columns, more in zip(found, (all_, own, own), below, strict=True):
-            total[columns] += _columns(more)
-    return found
+    for node in tree.shared:  # keys and values are asked once: by their own node and all below it
+        asking, asked = node.subtree, node.own
+        read_below = map(_heads, (grad[asking], query[asking], key[asked], value[asked], out[asking], logs[asking]))
+        below = map(_columns, _backward(*read_below, 0.0, True, scale=scale))
+        query_part, key_grad[asked], value_grad[asked] = below
+        query_grad[asking] += query_part
+    return query_grad, key_grad, value_grad
 
 
 def attend_tail(query: Tensor, key: Tensor, value: Tensor, tree: Tree, scale: float) -> tuple[Tensor, Tensor]:
