@@ -15,7 +15,8 @@ manifestos; without ../shared they are left out.
 With 1,000 tokens and 135 M parameters TRL takes its 8 rows in four micro-batches: together they need some 30 GB.
 
 The limit of a case is the time that the arithmetic of its token trees would take at the best matrix-product rate measured here.
-Exits 1 when a ratio is below its floor. --quick: the first two cases, three minutes.
+--profile says where one more step of each went. Exits 1 when a ratio is below its floor. --quick: the first two cases, three
+minutes.
 """
 
 from __future__ import annotations
@@ -151,8 +152,10 @@ class Contender:
         self.process.wait()
 
 
-def compare(case: Case, names: Sequence[str], rounds: int, threads: int, rows: list[dict[str, list[int]]]) -> dict[str, Any]:
-    """Median seconds of a step and step memory by contender."""
+def compare(
+    case: Case, names: Sequence[str], rounds: int, threads: int, rows: list[dict[str, list[int]]], is_profiled: bool
+) -> dict[str, Any]:
+    """Median seconds of a step, step memory and, if asked, seconds of one more step by what they are for, by contender."""
     tokenizer = str(resources.files("whet.base") / "whetstone")
     given = {**asdict(case), "threads": threads, "rows": rows, "tokenizer": tokenizer}
     contenders = [Contender(name, given) for name in names]
@@ -163,9 +166,13 @@ def compare(case: Case, names: Sequence[str], rounds: int, threads: int, rows: l
         for contender in contenders:
             contender.take_turn()
     memory = {c.name: max(c.step("memory")["bytes"] for _ in range(2)) for c in contenders}
+    parts = {c.name: [c.step("profile") for _ in range(3)][-1] for c in contenders} if is_profiled else {}
     for contender in contenders:
         contender.close()
-    return {c.name: {"seconds": median(c.seconds), "all_seconds": c.seconds, "bytes": memory[c.name]} for c in contenders}
+    return {
+        c.name: {"seconds": median(c.seconds), "all_seconds": c.seconds, "bytes": memory[c.name], "profile": parts.get(c.name)}
+        for c in contenders
+    }
 
 
 # -- the limit -----------------------------------------------------------------------------------------------------------
@@ -246,6 +253,17 @@ def line_of(row: dict[str, Any]) -> str:
     return "| " + " | ".join([*cells, f"{row['of_the_limit']:.0%}", others or "–"]) + " |"
 
 
+def profiles_of(row: dict[str, Any]) -> str:
+    """Where one more step of each went, in milliseconds; what no operation accounts for is Python and the profiler itself."""
+    lines = []
+    for name, found in row["contenders"].items():
+        parts = {**found["profile"]["parts"], "between operations": 0.0}
+        parts["between operations"] = found["profile"]["seconds"] - sum(parts.values())
+        lines.append(f"  {name} {1000 * found['profile']['seconds']:.0f} ms: " + ", ".join(
+            f"{part} {1000 * seconds:.0f}" for part, seconds in sorted(parts.items(), key=lambda item: -item[1])))  # fmt: skip
+    return "\n".join(lines)
+
+
 HEAD = (
     "| case | ms a row | faster than TRL as shipped | than TRL patched | step memory | of the limit | than other settings |\n"
     "|---|---|---|---|---|---|---|"
@@ -259,6 +277,7 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="TRL's other settings too")
     parser.add_argument("--rounds", type=int, default=9, help="turns of each contender")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--profile", action="store_true", help="where the time of a step goes, too")
     parser.add_argument("--json", type=Path, help="where the figures are written")
     args = parser.parse_args()
     cases = [c for c in CASES if any(part in c.name for part in args.case)] if args.case else list(CASES)
@@ -273,8 +292,10 @@ def main() -> int:
             continue
         made = real(case.source) if case.source else synthetic(case)
         limit = tree_flops(case, made, range(2, 2 + args.rounds)) / rate
-        rows.append(row_of(case, compare(case, names, args.rounds, args.threads, made), limit))
+        rows.append(row_of(case, compare(case, names, args.rounds, args.threads, made, args.profile), limit))
         print(line_of(rows[-1]), flush=True)
+        if args.profile:
+            print(profiles_of(rows[-1]), flush=True)
     missed = [f"{r['case']}: {k} {r[k]:.1f} < {f:g}" for r in rows for k, f in r["floors"].items() if r[k] < f]
     if args.json:
         record = {"date": str(date.today()), "threads": args.threads, "gflops": rate / 1e9, "rows": rows, "missed": missed}

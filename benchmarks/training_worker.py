@@ -11,7 +11,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "135 M": {"hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3,
               "intermediate_size": 1536, "vocab_size": 49_152, "tie_word_embeddings": True},
 }  # fmt: skip
-Gate = Callable[[], None]
+VOCABULARIES = {shape["vocab_size"] for shape in SHAPES.values()}
+RANKS = {16, 32, 48}  # of one adapter, and of those that whet computes side by side
 
 
 def base(shape: str) -> LlamaForCausalLM:
@@ -57,7 +58,7 @@ class Clock:
             Path("/proc/self/clear_refs").write_text("5")  # begins the count of the highest resident size anew
             self.resident = status("VmRSS")
         if self.order == "profile":
-            self.profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+            self.profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True)
             self.profile.__enter__()
         self.began, self.cpu = time.perf_counter(), time.thread_time()
 
@@ -68,10 +69,26 @@ class Clock:
             said["bytes"] = status("VmHWM") - self.resident
         if self.profile is not None:
             self.profile.__exit__(None, None, None)
-            averages = self.profile.key_averages()
-            said["operators"] = {e.key: e.self_cpu_time_total / 1e6 for e in averages if e.self_cpu_time_total > 100}
+            said["parts"] = parts(self.profile.key_averages(group_by_input_shape=True))
             self.profile = None
         print(json.dumps(said), flush=True)
+
+
+def parts(events: Any) -> dict[str, float]:
+    """Seconds of a step's operations, by what they are for."""
+    found: Counter[str] = Counter()
+    for event in events:
+        sizes = {size for shape in event.input_shapes for size in shape}
+        if event.key in ("aten::mm", "aten::addmm", "aten::addmm_", "mkldnn::_linear_pointwise"):
+            part = "head" if sizes & VOCABULARIES else "adapters" if sizes & RANKS else "frozen products"
+        elif "attention" in event.key:
+            part = "attention kernels"
+        elif "adam" in event.key.lower() or "foreach" in event.key:
+            part = "optimizer"
+        else:
+            part = "other operations"
+        found[part] += event.self_cpu_time_total / 1e6
+    return dict(found)
 
 
 def status(key: str) -> int:
