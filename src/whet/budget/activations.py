@@ -184,6 +184,8 @@ class Flow:
         kept = self._inputs([linears[n] for n in inward], adapted, columns, self.stream, is_kept=False)
         size = 2 if self._casts and not self._is_on_cpu_tree else self.product
         is_repeated = self.layout == "tree" or self._has_mask(load) or shape.head_width > FLASH_HEADS
+        if kind.attends_in_one and self._has_plain_adapter and self._is_on_cpu_tree:
+            is_repeated = False
         side = shape.query_width if is_repeated else shape.key_width
         if len(inward) > 1 or shape.heads > shape.kv_heads:
             kept += columns * 2 * side * size + read * shape.query_width * size
@@ -220,8 +222,9 @@ class Flow:
         kind, ffn = self.shape.kind, self.shape.ffn
         *upward, downward = kind.feed_forward
         kept = self._inputs([linears[n] for n in upward], adapted, columns, self.stream, is_kept=False)
-        if kind.is_gated and self._has_plain_adapter and downward in adapted and len(upward) == 2:
-            return kept + columns * (2 * ffn * self.product + self._adapter_bytes(linears[downward], 0))
+        if kind.is_gated and self._has_plain_adapter and len(upward) == 2:
+            lows = self._adapter_bytes(linears[downward], 0) if downward in adapted else 0
+            return kept + columns * (2 * ffn * self.product + lows)
         times = 3 if kind.is_gated else SPELLED_KEPT if kind.activation == "spelled" else 1
         kept += columns * times * ffn * self.product
         return kept + self._inputs([linears[downward]], adapted, columns, self.product, is_kept=False)

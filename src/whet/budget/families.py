@@ -26,6 +26,7 @@ class Family:
         drops: whether its models drop attention weights and outputs out in training.
         has_table: whether positions are learned and added, instead of rotating queries and keys.
         caps: whether attention scores are soft-capped, which no fused attention can do.
+        attends_in_one: whether the engine computes its attention over a token tree, projections included, as one operation.
     """
 
     path: str
@@ -42,6 +43,7 @@ class Family:
     drops: bool = False
     has_table: bool = False
     caps: bool = False
+    attends_in_one: bool = False
 
 
 _SEPARATE = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
@@ -50,9 +52,9 @@ _ENDS = ("model.embed_tokens", "model.norm", "lm_head")
 _FOUR_NORMS = ("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm")
 
 FAMILIES: Mapping[str, Family] = {  # by `model_type` of config.json
-    "llama": Family("model.layers", _ENDS, _SEPARATE, _GATED),
-    "mistral": Family("model.layers", _ENDS, _SEPARATE, _GATED),
-    "qwen2": Family("model.layers", _ENDS, _SEPARATE, _GATED, biases="qkv"),
+    "llama": Family("model.layers", _ENDS, _SEPARATE, _GATED, attends_in_one=True),
+    "mistral": Family("model.layers", _ENDS, _SEPARATE, _GATED, attends_in_one=True),
+    "qwen2": Family("model.layers", _ENDS, _SEPARATE, _GATED, biases="qkv", attends_in_one=True),
     "qwen3": Family("model.layers", _ENDS, _SEPARATE, _GATED, head_norms="each"),
     "gemma": Family("model.layers", _ENDS, _SEPARATE, _GATED),
     "gemma2": Family("model.layers", _ENDS, _SEPARATE, _GATED, norms=_FOUR_NORMS, caps=True),

@@ -45,7 +45,7 @@ def attention_part(module: Any) -> Part | None:
         return None
     layers = [plain_projection(getattr(module, f"{name}_proj")) for name in "qkvo"]
     whole = tuple(layer for layer in layers if layer is not None)
-    return Part(module, whole) if len(whole) == len(layers) and any(layer.adapter for layer in whole) else None
+    return Part(module, whole) if len(whole) == len(layers) else None
 
 
 def attend_in_one(own: Callable[..., Any], part: Part, *given: Any, **named: Any) -> tuple[Tensor, Tensor | None]:
@@ -69,26 +69,27 @@ class _Attention(torch.autograd.Function):
         ctx: Any, x: Tensor, cos: Tensor, sin: Tensor, tree: Tree, tail: Tensor | None, facts: Any, *_: Tensor
     ) -> Tensor:
         width, scale, layers = facts
-        rows, turn = x[0], (cos[0, :, None], _signed(sin[0, :, None]))  # (T, I), (T, 1, D)
-        asking, asking_turn = (rows, turn) if tail is None else (rows[tail], tuple(part[tail] for part in turn))
+        rows = x[0]  # (T, I)
+        asking = rows if tail is None else rows[tail]
         (query,), query_low = project(asking, layers[:1])
         (key, value), key_lows = project(rows, layers[1:3])
         query, key, value = (part.view(len(part), -1, width) for part in (query, key, value))  # (T, H, D)
-        _rotate(query, *asking_turn)
-        _rotate(key, *turn)
+        _rotate(query, cos, sin, tail)
+        _rotate(key, cos, sin)
         heads = query.shape[1] // key.shape[1]
         if tail is None:
             seen, logs = attend(query, _repeated(key, heads), _repeated(value, heads), tree, scale)
         else:
             seen, logs = attend_tail(query, _repeated(key, heads), _repeated(value, heads), tree, scale)
         (out,), out_low = project(seen.flatten(1), layers[3:])
-        ctx.save_for_backward(rows, query, key, value, seen, logs, query_low, key_lows, out_low, *turn)
+        read_again = None if query_low is None and key_lows is None else rows
+        ctx.save_for_backward(read_again, query, key, value, seen, logs, query_low, key_lows, out_low, cos, sin)
         ctx.tree, ctx.tail, ctx.facts = tree, tail, facts
         return (out if tail is None else out.new_zeros((len(rows), out.shape[1])).index_copy_(0, tail, out))[None]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        rows, query, key, value, seen, logs, query_low, key_lows, out_low, *turn = ctx.saved_tensors
+        rows, query, key, value, seen, logs, query_low, key_lows, out_low, cos, sin = ctx.saved_tensors
         (_, scale, layers), tail, is_read = ctx.facts, ctx.tail, ctx.needs_input_grad[0]
         grad = grads[0][0] if tail is None else grads[0][0, tail]
         seen_grad, of_out = project_backward([grad], seen.flatten(1), out_low, layers[3:])
@@ -97,11 +98,12 @@ class _Attention(torch.autograd.Function):
         read = (seen_grad.view(seen.shape), query, _repeated(key, heads), _repeated(value, heads), seen, logs, ctx.tree, scale)
         query_grad, key_grad, value_grad = attend_backward(*read) if tail is None else attend_tail_backward(*read)
         key_grad, value_grad = (part.unflatten(1, (-1, heads)).sum(2) if heads > 1 else part for part in (key_grad, value_grad))
-        _rotate_back(query_grad, *(turn if tail is None else [part[tail] for part in turn]))
-        _rotate_back(key_grad, *turn)
+        _rotate(query_grad, cos, sin, tail, is_back=True)
+        _rotate(key_grad, cos, sin, is_back=True)
         key_value_grads = [key_grad.flatten(1), value_grad.flatten(1)]
         rows_grad, of_keys = project_backward(key_value_grads, rows, key_lows, layers[1:3], is_read)
-        asking = (query_grad.flatten(1), rows if tail is None else rows[tail], query_low, layers[:1], is_read)
+        asking_rows = rows if tail is None or rows is None else rows[tail]
+        asking = (query_grad.flatten(1), asking_rows, query_low, layers[:1], is_read)
         if tail is None:
             rows_grad, of_query = project_backward([asking[0]], *asking[1:], so_far=rows_grad)
         else:
@@ -117,27 +119,20 @@ def _repeated(x: Tensor, times: int) -> Tensor:
     return x.repeat_interleave(times, 1) if times > 1 else x
 
 
-def _signed(sin: Tensor) -> Tensor:
-    """Sines as `_rotate` takes them: those of the first half negative."""
-    return torch.cat((-sin[..., : sin.shape[-1] // 2], sin[..., sin.shape[-1] // 2 :]), -1)
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor, tail: Tensor | None = None, *, is_back: bool = False) -> None:
+    """Rotates (N, H, D) in place: the pair of a number in the first half and its like in the second, by its angle; or, of what
+    was rotated, takes the gradient back.
 
-
-def _swapped(x: Tensor) -> Tensor:
-    """Both halves of the last axis, the other way round."""
-    half = x.shape[-1] // 2
-    return torch.cat((x[..., half:], x[..., :half]), -1)
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> None:
-    """Rotates (T, H, D) in place: the pair of a number in the first half and its like in the second, by its angle.
+    Args:
+        x: queries or keys.
+        cos: (1, T, D); and so `sin`.
+        tail: the tokens among T that x is of, if not all: (N,).
 
     Source: Su 2021 (arXiv 2104.09864), in the layout of GPT-NeoX and Llama.
     """
-    swapped = _swapped(x)
-    x.mul_(cos).addcmul_(swapped, sin)
-
-
-def _rotate_back(grad: Tensor, cos: Tensor, sin: Tensor) -> None:
-    """The gradient of what was rotated, in place."""
-    swapped = _swapped(grad)
-    grad.mul_(cos).addcmul_(swapped, _swapped(sin))
+    cos, sin = (part[0, :, None] if tail is None else part[0, tail, None] for part in (cos, sin))  # (N, 1, D)
+    half = x.shape[-1] // 2
+    first, second = sin[..., :half], sin[..., half:]
+    turned = torch.cat((second, -first) if is_back else (-first, second), -1)
+    swapped = torch.cat((x[..., half:], x[..., :half]), -1)
+    x.mul_(cos).addcmul_(swapped, turned)

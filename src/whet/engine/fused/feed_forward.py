@@ -37,7 +37,7 @@ class _FeedForward(torch.autograd.Function):
         rows = x.reshape(-1, x.shape[-1])  # (T, D)
         (gates, ups), lows = project(rows, layers[:2])  # (T, F)
         (out,), low = project(silu(gates).mul_(ups), layers[2:])
-        ctx.save_for_backward(rows, gates, ups, lows, low)
+        ctx.save_for_backward(None if lows is None else rows, gates, ups, lows, low)
         ctx.layers = layers
         return out.view(x.shape)
 

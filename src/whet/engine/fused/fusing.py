@@ -58,7 +58,7 @@ def _fused(module: Any) -> partial[Any] | None:
 
 def _on_its_own(module: Any) -> Callable[[Tensor], Tensor] | None:
     """What a module says of its input alone."""
-    if type(module).__name__.endswith("MLP") and (layers := gated_layers(module)) and adapters(layers):
+    if type(module).__name__.endswith("MLP") and (layers := gated_layers(module)):
         return lambda x: feed_forward(x, layers)
     if "lora_A" in module._modules and (layer := plain_projection(module)):
         return lambda x: LoraLinear.apply(x, layer, *adapters([layer]))

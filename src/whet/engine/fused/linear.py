@@ -99,7 +99,7 @@ def project(rows: Tensor, layers: Sequence[Projection]) -> tuple[list[Tensor], T
 
 def project_backward(
     grads: Sequence[Tensor],
-    rows: Tensor,
+    rows: Tensor | None,
     lows: Tensor | None,
     layers: Sequence[Projection],
     is_rows_grad_read: bool = True,
@@ -109,7 +109,7 @@ def project_backward(
 
     Args:
         grads: of what the layers said, (T, O) each.
-        rows: which the layers read.
+        rows: which the layers read; None if none of them has an adapter.
         lows: as `project` gave them.
         layers: in the order of `grads`.
         is_rows_grad_read: whether anybody needs the gradient of the rows.
@@ -129,7 +129,7 @@ def project_backward(
             up_grad = (lows[:, part].T @ grad).mul_(layer.scale).T  # in this order twice as fast on two threads
             found += [lows_grad, up_grad]
             start = part.stop
-    if lows_grad is not None:
+    if lows_grad is not None and rows is not None:
         downs = [layer.adapter[0] for layer in layers if layer.adapter]
         if rows_grad is not None:
             rows_grad.addmm_(lows_grad, torch.cat(downs) if len(downs) > 1 else downs[0])
