@@ -114,9 +114,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {  # befor
         {**LORA, "train": {"share_prefix": False}}, {"lora": {"target_modules": ["q_proj"]}, "train": {"share_prefix": False}},
         "forward.activations", -1,
     ),
-    "a gated unit with an adapter on its end drops an activation, one without keeps it": (
-        LORA, {"lora": {"target_modules": ["q_proj"]}}, "forward.activations", 1,
-    ),
+    "targets on a tree": (LORA, {"lora": {"target_modules": ["q_proj"]}}, "forward.activations", -1),
     "dora": (LORA, {"lora": {"r": 16, "use_dora": True}}, "forward.activations", 1),
     "layers below the first adapter keep nothing": (
         LORA, {"lora": {"r": 16, "layers_to_transform": [31]}}, "forward.activations", -1,
