@@ -21,9 +21,9 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-_DIGIT, _BETWEEN_DIGITS = re.compile(r"\d"), re.compile(r"(?<=\d)[\W_]+(?=\d)")
-_GAP_IS_BLANK = bytes.maketrans(b"\n", b" ")
-_NO_LETTERS = bytes(c for c in range(128) if not chr(c).isalnum() and chr(c) != "\n")
+_GAP = re.compile(r"(\d)[\W_]+(?=\d)")
+_LOWER = bytes(range(256)).lower()
+_NO_LETTERS = bytes(c for c in range(128) if not chr(c).isalnum())
 
 
 class Pair(NamedTuple):
@@ -51,12 +51,12 @@ def normal_form(text: str) -> str:
         >>> normal_form("We'll build 1.5  MILLION homes!"), normal_form("\U0001f44d \U0001f44d")
         ('wellbuild1 5millionhomes', '\U0001f44d \U0001f44d')
     """
-    folded = " ".join((text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold().split())
-    apart = _BETWEEN_DIGITS.sub("\n", folded) if _DIGIT.search(folded) else folded
-    if apart.isascii():
-        kept = apart.encode("ascii").translate(_GAP_IS_BLANK, _NO_LETTERS).decode("ascii")
-    else:
-        kept = "".join(" " if c == "\n" else c for c in apart if c == "\n" or c.isalnum() or _is_mark(c))
+    if text.isascii():
+        letters = text.encode("ascii").translate(_LOWER, _NO_LETTERS)
+        if letters.isalpha():  # most texts: no digits, so no gap between two
+            return letters.decode("ascii")
+    folded = (text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold()
+    kept = _GAP.sub("\\1\n", folded.replace("\n", " ")).translate(_KEPT)
     return kept if any(map(str.isalnum, kept)) else text
 
 
@@ -195,3 +195,15 @@ def _ranges(starts: Ints, lengths: Ints) -> Ints:
 def _is_mark(character: str) -> bool:
     """Whether it is a combining mark: a letter's part in most scripts. Variation selectors only choose a drawing."""
     return unicodedata.category(character)[0] == "M" and not "\ufe00" <= character <= "\ufe0f"
+
+
+class _Kept(dict[int, str | None]):
+    """What becomes of a character in a normal form, by its number: filled as characters are met."""
+
+    def __missing__(self, number: int) -> str | None:
+        character = chr(number)
+        self[number] = character if character.isalnum() or _is_mark(character) else None
+        return self[number]
+
+
+_KEPT = _Kept({ord("\n"): " "})  # the line feeds are the gaps between digits

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from whet.data import bases
+from whet.data.word_counts import WordCounts, is_by_words
 from whet.errors import DataError, ModelError, Problem
 from whet.example import Drop, Example, Task
 from whet.prompts import asking
@@ -69,6 +70,22 @@ class Tokens:
         """The ids of a completion and the end token."""
         return (*self._tokenizer.encode(text, add_special_tokens=False).ids, self.end)
 
+    def count(self, prompt: str, completion: str) -> int:
+        """How many ids a prompt and a completion have, the end token among them: as many as `prompt` and `completion` give."""
+        if self._counts is None:
+            return len(self.prompt(prompt)) + len(self.completion(completion))
+        return self._around + self._counts.count(prompt) + self._counts.count(completion) + 1
+
+    @cached_property
+    def _counts(self) -> WordCounts | None:
+        """The counts of words; None where texts must be read whole."""
+        return WordCounts(self._tokenizer) if is_by_words(_json(self.folder / "tokenizer.json")) else None
+
+    @cached_property
+    def _around(self) -> int:
+        """How many ids are put around every text."""
+        return len(self._tokenizer.encode("").ids)
+
     def unread(self, text: str) -> int:
         """How many characters of a text its first id stands for, which is given and not predicted: 0 where it is a token
         that the tokenizer puts in front of every text."""
@@ -110,7 +127,7 @@ class Tokens:
         is_by_bytes = any(part.get("type") == "ByteLevel" and not part.get("add_prefix_space") for part in parts)
         is_kept = (found.get("normalizer") or {}).get("type", "NFC") in ("NFC", "NFKC")
         is_known = is_split and is_by_bytes and is_kept and found["model"]["type"] == "BPE"
-        return len(self._tokenizer.encode("").ids) if is_known else None
+        return self._around if is_known else None
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, without special tokens."""
@@ -154,7 +171,12 @@ def fits(example: Example, task: Task, tokens: Tokens, max_length: int | None) -
         return True
     prompt, completion = asking.ask(task, example), asking.completion(example)
     most = tokens.at_most(prompt, completion)
-    return (most is not None and most <= max_length) or len(tokens.prompt(prompt) + tokens.completion(completion)) <= max_length
+    return (most is not None and most <= max_length) or tokens.count(prompt, completion) <= max_length
+
+
+def length(example: Example, task: Task, tokens: Tokens) -> int:
+    """How many ids an example has: `len(encode(...))`, counted and not made."""
+    return tokens.count(asking.ask(task, example), asking.completion(example))
 
 
 def windows(example: Example, tokens: Tokens, max_length: int | None) -> list[Encoded]:
@@ -185,17 +207,17 @@ def fit(
         if fits(example, task, tokens, max_length):
             kept.append(example)
             continue
-        length = len(encode(example, task, tokens))
+        n = length(example, task, tokens)
         if too_long == "truncate":
             cut = _cut(example, task, tokens, max_length)
             lost = len(example.text) - len(cut.text)
             turns = len(example.history) - len(cut.history)
             where = f"the {turns} oldest turns before it" if turns else f"the last {lost} characters of its input"
-            detail = f"{length} tokens; {where} were cut"
+            detail = f"{n} tokens; {where} were cut"
             drops.append(Drop(example.origin, "truncated", detail, example.text))
             kept.append(cut)
         else:
-            over.append((length, example))
+            over.append((n, example))
     if over and too_long == "error":
         longest, example = max(over, key=lambda pair: pair[0])
         what = f"{len(over)} examples are longer than {max_length} tokens; this one has {longest}"
@@ -208,24 +230,24 @@ def fit(
 def _cut(example: Example, task: Task, tokens: Tokens, max_length: int) -> Example:
     """The example without as many of its oldest turns as need be, or with just enough of its longest input cut off; bisection
     over characters."""
-    while example.history and len(encode(example, task, tokens)) > max_length:
+    while example.history and length(example, task, tokens) > max_length:
         example = replace(example, history=example.history[1:])
-    if len(encode(example, task, tokens)) <= max_length:
+    if length(example, task, tokens) <= max_length:
         return example
     name = max(example.inputs, key=lambda key: len(example.inputs[key]))
     text = example.inputs[name]
 
-    def shortened(length: int) -> Example:
-        return replace(example, inputs={**example.inputs, name: text[:length]})
+    def shortened(chars: int) -> Example:
+        return replace(example, inputs={**example.inputs, name: text[:chars]})
 
-    if len(encode(shortened(0), task, tokens)) >= max_length:
+    if length(shortened(0), task, tokens) >= max_length:
         what = f"instruction and answer alone need more than {max_length} tokens"
         do = 'Raise [train] max_length, or set too_long = "drop"; an answer is never cut'
         raise DataError(Problem(str(example.origin), what, do))
     low, high = 0, len(text)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if len(encode(shortened(middle), task, tokens)) <= max_length else (low, middle)
+        low, high = (middle, high) if length(shortened(middle), task, tokens) <= max_length else (low, middle)
     return shortened(low)
 
 

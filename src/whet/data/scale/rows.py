@@ -117,7 +117,7 @@ def _fitted(examples: Sequence[Example], task: Task, recipe: Recipe) -> tuple[li
     kept, misfits = list(examples), []
     for place, example in enumerate(examples):
         if longest is not None and not tokenizers.fits(example, task, tokens, longest):
-            length = len(tokenizers.encode(example, task, tokens))
+            length = tokenizers.length(example, task, tokens)
             fitting, (drop,) = tokenizers.fit([example], task, tokens, longest, "truncate" if how == "truncate" else "drop")
             misfits.append(Misfit(place, length, drop, bool(fitting)))
             kept[place] = fitting[0] if fitting else example
