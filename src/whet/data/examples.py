@@ -108,7 +108,7 @@ def has_content(text: str) -> bool:
         >>> has_content("\\u200b \\n"), has_content("\U0001f44d")
         (False, True)
     """
-    return any(not c.isspace() and unicodedata.category(c) not in ("Cc", "Cf") for c in text)
+    return text[:1].isalnum() or any(not c.isspace() and unicodedata.category(c) not in ("Cc", "Cf") for c in text)
 
 
 def _require(table: Table, names: Sequence[str]) -> None:

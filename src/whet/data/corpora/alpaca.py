@@ -25,18 +25,17 @@ def _item(record: Record) -> Item:
     if is_ours(value):
         return Item(record.origin, (to_example(record, Asked(text(value, "instruction"), read), written),))
     repairs = []
-    if _is_no_input(read):
+    if read and _is_no_input(read):
         repairs.append(record.drop(NO_INPUT_MARK, f"its input is {read!r}, which says that it has none"))
         read = ""
     if _squeezed(written) in _NO_OUTPUT:
         raise Unusable(EMPTY_TARGET, f"its output is {written!r}, which says that it has none")
-    answer, *merged = _NEXT_TASK.split(written)
-    rows = [(Asked(text(value, "instruction"), read), answer.rstrip() if merged else answer), *map(_merged, merged)]
-    if merged:
-        repairs.append(record.drop(MERGED, f"{len(merged)} more of the list that it was written in stood in its output"))
-    whole = [row for row in rows if row is not None]
-    numbers = range(1, len(whole) + 1) if merged else [None]
-    examples = (to_example(record, *row, number=number) for number, row in zip(numbers, whole, strict=True))
+    asked, (answer, *merged) = Asked(text(value, "instruction"), read), _NEXT_TASK.split(written)
+    if not merged:
+        return Item(record.origin, (to_example(record, asked, answer),), tuple(repairs))
+    repairs.append(record.drop(MERGED, f"{len(merged)} more of the list that it was written in stood in its output"))
+    rows = [(asked, answer.rstrip()), *filter(None, map(_merged, merged))]
+    examples = (to_example(record, *row, number=number) for number, row in enumerate(rows, 1))
     return Item(record.origin, tuple(examples), tuple(repairs))
 
 

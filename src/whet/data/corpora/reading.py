@@ -19,7 +19,7 @@ from whet.data.corpora.streams import CUT_OFF, Damaged, Stream, open_streams
 from whet.data.examples import EMPTY_INPUT, EMPTY_TARGET, has_content
 from whet.data.provenance import Stated
 from whet.data.read import HUB_ID
-from whet.data.table import BAD_ROW, cell_fault
+from whet.data.table import BAD_ROW, MAX_CELL_CHARS, cell_fault
 from whet.errors import DataError, Problem
 from whet.example import Drop, Example
 from whet.progress import Progress
@@ -178,37 +178,48 @@ def _items(records: Iterator[Record | Drop], format_: Format, asked: _Asked, rep
     def waiting() -> Iterator[Item]:
         while unparsed:
             drop = unparsed.pop(0)
-            yield Item(drop.origin, drops=(drop,))
+            item = Item(drop.origin, drops=(drop,))
+            report.add(item)
+            yield item
 
+    is_stated = asked.stated != NOTHING_STATED
     for item in format_.read(parsed(), asked.options):
         whole = _sifted(item)
-        if asked.stated != NOTHING_STATED:
+        if is_stated:
             whole = replace(whole, examples=tuple(map(asked.stated.of, whole.examples)))
-        for every in chain(waiting(), [whole]):
-            report.add(every)
-            yield every
-    for late in waiting():
-        report.add(late)
-        yield late
+        if unparsed:
+            yield from waiting()
+        report.add(whole)
+        yield whole
+    yield from waiting()
 
 
 def _sifted(item: Item) -> Item:
     """The Item without Examples that nothing can be learned from; a Drop stands for each."""
-    drops = [drop for example in item.examples if (drop := _why_unusable(example))]
-    if not drops:
+    faults = [_why_unusable(example) for example in item.examples]
+    if not any(faults):
         return item
-    good = tuple(example for example in item.examples if not _why_unusable(example))
-    return replace(item, examples=good, drops=(*item.drops, *drops))
+    good = tuple(example for example, fault in zip(item.examples, faults, strict=True) if fault is None)
+    return replace(item, examples=good, drops=(*item.drops, *filter(None, faults)))
 
 
 def _why_unusable(example: Example) -> Drop | None:
     """The Drop of an Example with nothing to read or to answer, or with a character that does not exist."""
-    texts = {"instruction": example.instruction, **example.inputs, "target": example.target}
-    fault = cell_fault((*texts.values(), *(m.text for m in example.history)), (*texts, *("history" for _ in example.history)))
-    if fault:
+    own, inputs = example.instruction or "", example.inputs
+    if fault := _fault(own, example):
         return Drop(example.origin, BAD_ROW, fault)
     if not has_content(example.target):
         return Drop(example.origin, EMPTY_TARGET, "nothing to answer", example.text[:200])
-    if not any(has_content(text) for text in (example.instruction or "", *example.inputs.values())):
+    if not has_content(own) and not any(map(has_content, inputs.values())):
         return Drop(example.origin, EMPTY_INPUT, "nothing to read", example.target[:200])
     return None
+
+
+def _fault(own: str, example: Example) -> str | None:
+    """What makes one of an Example's texts unusable, or None. Most are seen at once to be usable, all together."""
+    cells, history = (own, *example.inputs.values(), example.target), example.history
+    together = "".join(cells)
+    if not history and together.isascii() and "\0" not in together and len(together) <= MAX_CELL_CHARS:
+        return None
+    names = ("instruction", *example.inputs, "target", *("history" for _ in history))
+    return cell_fault((*cells, *(message.text for message in history)), names)

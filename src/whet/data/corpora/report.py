@@ -40,12 +40,13 @@ class Report:
         if not item.examples and not item.drops:
             raise AssertionError(f"{item.origin}: the reader of {self.format} dropped a record without a reason")
         self.read += 1
-        self.skipped += not item.examples
-        self.filtered += not item.examples and all(drop.reason in NOT_LOST for drop in item.drops)
-        self.repaired += item.is_repaired
         self.examples += len(item.examples)
-        self.reasons.update(drop.reason for drop in item.drops)
-        self.drops += item.drops[: max(0, KEPT_DROPS - len(self.drops))]
+        if item.drops:
+            self.skipped += not item.examples
+            self.filtered += not item.examples and all(drop.reason in NOT_LOST for drop in item.drops)
+            self.repaired += item.is_repaired
+            self.reasons.update(drop.reason for drop in item.drops)
+            self.drops += item.drops[: max(0, KEPT_DROPS - len(self.drops))]
         if len(self.targets) < 2:
             self.targets.update(example.target for example in item.examples[:2])
 

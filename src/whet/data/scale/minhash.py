@@ -43,9 +43,8 @@ def signatures(forms: Sequence[str]) -> Hashes:
     """(N, 100): of each text and hash function the smallest hash of its 5-grams."""
     hashes, starts = _gram_hashes(forms)
     found, hashed = np.empty((len(_MULTIPLIERS), len(forms)), dtype=np.uint32), np.empty_like(hashes)
-    for i, (mask, multiplier) in enumerate(zip(_MASKS, _MULTIPLIERS, strict=True)):
-        np.bitwise_xor(hashes, mask, out=hashed)
-        np.multiply(hashed, multiplier, out=hashed)
+    for i, multiplier in enumerate(_MULTIPLIERS):
+        np.multiply(hashes, multiplier, out=hashed)
         np.minimum.reduceat(hashed, starts, out=found[i])
     return found.T
 
@@ -95,7 +94,7 @@ def _blocks(forms: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
 
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_STREAM = _mixed(np.arange(1, 2 * BANDS * ROWS + GRAM + 1, dtype=np.uint64) * _GOLDEN)  # splitmix64 from 0
+_STREAM = _mixed(np.arange(1, BANDS * ROWS + GRAM + 1, dtype=np.uint64) * _GOLDEN)  # splitmix64 from 0
 _FACTORS: Keys = _STREAM[:GRAM] | np.uint64(1)
-_MASKS: Hashes = (_STREAM[GRAM : GRAM + BANDS * ROWS] >> np.uint64(32)).astype(np.uint32)
-_MULTIPLIERS: Hashes = (_STREAM[GRAM + BANDS * ROWS :] >> np.uint64(32)).astype(np.uint32) | np.uint32(1)
+# Odd, so that each makes another order of all 2^32 hashes; the hashes are mixed already, and so need no more than that.
+_MULTIPLIERS: Hashes = (_STREAM[GRAM:] >> np.uint64(32)).astype(np.uint32) | np.uint32(1)

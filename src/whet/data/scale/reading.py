@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from whet.data import dataset
 from whet.data.corpora.rows import items_of
@@ -49,8 +50,10 @@ class Source:
         return tuple(sorted(self._answers))
 
     def _of_corpus(self, labels: tuple[str, ...]) -> Iterator[Sifted]:
-        for item in items_of(self.name, self.recipe.data, self.notes):
-            yield Sifted(self._labelled(list(item.examples)), list(item.drops), [])
+        items = items_of(self.name, self.recipe.data, self.notes)
+        while some := list(islice(items, CHUNK_ROWS)):
+            examples = [example for item in some for example in item.examples]
+            yield Sifted(self._labelled(examples), [drop for item in some for drop in item.drops], [])
         self.notes += self._label_notes(f"{self.name}, answers", labels)
 
     def _of_table(self, labels: tuple[str, ...]) -> Iterator[Sifted]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,7 +22,6 @@ from whet.example import Drop, Example, Task
 from whet.recipe import Recipe
 
 Numbers = NDArray[np.uint64]
-_AS_JSON = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,7 @@ def work(recipe: Recipe, batch: Batch) -> Done:
     groups = [e.group if e.group is not None else lone_group(form) for e, form in zip(fitted, forms, strict=True)]
     return Done(
         part=batch.part,
-        lines=[_AS_JSON.encode(e.to_json()).encode("utf-8", "surrogatepass") for e in fitted],
+        lines=[example.to_line().encode("utf-8", "surrogatepass") for example in fitted],
         forms=[as_line(form) for form in forms],
         bands=band_keys(forms),
         same=_pairs(_digest(f"{batch.part}\n{what}") for what in alike),

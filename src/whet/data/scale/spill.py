@@ -29,19 +29,21 @@ class Buckets:
         self.width, self._shift = width, np.uint64(64 - (parts - 1).bit_length())
         self._paths = [folder / f"{part:03d}" for part in range(parts)]
         self._waiting: list[Records] = []
+        self._waiting_bytes = 0
 
     def add(self, *columns: NDArray[np.generic]) -> None:
         """Writes n records: W columns of n numbers."""
         self._waiting.append(np.stack([column.astype(np.uint64, copy=False) for column in columns], axis=1))
-        if sum(records.nbytes for records in self._waiting) >= WAITING_BYTES:
+        self._waiting_bytes += self._waiting[-1].nbytes
+        if self._waiting_bytes >= WAITING_BYTES:
             self._flush()
 
     def _flush(self) -> None:
         """Writes what waits, each record to its part."""
         if not self._waiting:
             return
-        records, self._waiting = np.concatenate(self._waiting), []
-        part = records[:, 0] >> self._shift
+        records, self._waiting, self._waiting_bytes = np.concatenate(self._waiting), [], 0
+        part = (records[:, 0] >> self._shift).astype(np.uint16)  # numpy sorts numbers so small by their digits
         order = np.argsort(part, kind="stable")
         records, bounds = records[order], np.searchsorted(part[order], np.arange(len(self._paths) + 1))
         for path, (start, end) in zip(self._paths, pairwise(bounds), strict=True):
@@ -55,7 +57,17 @@ class Buckets:
         for path in self._paths:
             if path.exists():
                 records = np.fromfile(path, dtype=np.uint64).reshape(-1, self.width)
-                yield records[np.lexsort(records.T[::-1])]
+                yield _sorted(records)
+
+
+def _sorted(records: Records) -> Records:
+    """The records in ascending order: by their first numbers, most of which are unlike; then those that are alike."""
+    records = records[np.argsort(records[:, 0])]
+    is_same = records[1:, 0] == records[:-1, 0]
+    tied = np.flatnonzero(np.concatenate((is_same, [False])) | np.concatenate(([False], is_same)))
+    alike = records[tied]
+    records[tied] = alike[np.lexsort(alike.T[::-1])]
+    return records
 
 
 class Texts:
