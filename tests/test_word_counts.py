@@ -19,7 +19,7 @@ from whet.data.word_counts import WordCounts, is_by_words
 PIECES = [
     " ", " ", " ", "  ", "\n", "\n ", " \n", "\t", "\r\n", "a", "we", "We'll", "don't", "homes", "1", "2027", "40,000", "...", "-",
     "(", "é", "e\u0301", "\u0301", "ß", "我们", "\xa0", "\u2028", "\x1c", "\x85", "\u200b", "\U0001f44d", "\u0661", "<|endoftext|>",
-    "<|end", "|>", "[NEW]", "_", "ﬁ",
+    "<|end", "|>", "'s", "a,", "b.", "[NEW]", "_", "ﬁ",
 ]  # fmt: skip
 
 
@@ -90,6 +90,7 @@ def test_as_many_ids_as_the_whole_text_has(shared: Path, name: str) -> None:
         ("pre_tokenizer", {"type": "Split", "pattern": {"Regex": r"\s+"}, "behavior": "Isolated", "invert": False}),
         ("pre_tokenizer", {"type": "Metaspace", "replacement": "_", "prepend_scheme": "always", "split": False}),
         ("added_tokens", [{"content": "of the", "lstrip": False, "rstrip": False, "single_word": False}]),
+        ("added_tokens", [{"content": "end|>", "lstrip": False, "rstrip": False, "single_word": False}]),
         ("added_tokens", [{"content": "<s>", "lstrip": False, "rstrip": True, "single_word": False}]),
         ("model", {"type": "Unigram"}), ("model", {"type": "BPE", "dropout": 0.1}),
     ],
