@@ -111,6 +111,21 @@ def datasets_map(file: Path, folder: Path, longest: int = LONGEST) -> Job:
     return job
 
 
+def datasets_and_datatrove_counted(file: Path, folder: Path) -> Job:
+    """The same at a length that rows are near."""
+    return datasets_and_datatrove(file, folder, NEAR)
+
+
+def datasets_and_datatrove(file: Path, folder: Path, longest: int = LONGEST) -> Job:
+    """What `datasets_map` writes, searched by datatrove for near copies, one after the other."""
+    mapped, near = datasets_map(file, folder, longest), datatrove_near(folder / "out.jsonl", folder)
+
+    def job() -> dict[str, Any]:
+        return {**mapped(), "near": len(near()["pairs"])}
+
+    return job
+
+
 def whet_near(file: Path, folder: Path) -> Job:
     """Near copies as whet looks for them: MinHash on disk, each pair compared exactly."""
     from whet.data.scale.near import similar_rows

@@ -410,7 +410,9 @@ def test_rows_meet_other_sides_only(tmp_path: Path) -> None:
 # -- on disk -----------------------------------------------------------------------------------------------------------
 
 
-def test_buckets_sort(tmp_path: Path) -> None:
+@pytest.mark.parametrize("waiting", [2**22, 2**14])
+def test_buckets_sort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waiting: int) -> None:
+    monkeypatch.setattr(spill, "WAITING_BYTES", waiting)  # written at once, or in several pieces
     rng = np.random.default_rng(1)
     keys, values = rng.integers(0, 2**64, 5000, dtype=np.uint64), np.arange(5000, dtype=np.uint64)
     keys[100:200] = keys[0]

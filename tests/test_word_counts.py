@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from whet.data.read import read_rows
 from whet.data.word_counts import WordCounts, is_by_words
 
 PIECES = [
-    " ", " ", " ", "  ", "\n", "\n ", " \n", "\t", "\r\n", "a", "we", "We'll", "don't", "homes", "1", "2027", "40,000", "...", "-",
-    "(", "é", "e\u0301", "\u0301", "ß", "我们", "\xa0", "\u2028", "\x1c", "\x85", "\u200b", "\U0001f44d", "\u0661", "<|endoftext|>",
-    "<|end", "|>", "'s", "a,", "b.", "[NEW]", "_", "ﬁ",
+    " ", " ", " ", "  ", "\n", "\n ", " \n", "\t", "\r\n", "a", "we", "We'll", "don't", "homes", "1", "2027", "40,000", "...",
+    "-", "(", "é", "e\u0301", "\u0301", "ß", "我们", "\xa0", "\u2028", "\x1c", "\x85", "\u200b", "\U0001f44d", "\u0661",
+    "<|endoftext|>", "<|end", "|>", "'s", "a,", "b.", "[NEW]", "_", "ﬁ",
 ]  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def by_pattern(pattern: str) -> pre_tokenizers.PreTokenizer:
 
 SPELLED = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
 GPT2 = pre_tokenizers.ByteLevel(add_prefix_space=False)
-KNOWN = {
+KNOWN: dict[str, Callable[[], dict[str, Any]]] = {
     "whetstone": whetstone,
     "gpt2": lambda: trained([GPT2]),
     "smollm": lambda: trained([pre_tokenizers.Digits(individual_digits=True), GPT2]),

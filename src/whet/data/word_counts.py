@@ -21,9 +21,7 @@ _WIDE_GAP, _CUT = re.compile(r"\s "), re.compile(r"(?<=\S) ")
 _LETTERS = re.compile(r"[A-Za-z]+(?=[!-@\[-`{-~])")  # ASCII on both sides: normalization joins nothing there
 # What these patterns find holds a blank only as its first character, and behind letters nothing else.
 _WORDS_OF_LLAMA, _WORDS_OF_QWEN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
-    + digits
-    + r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|" + digits + r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     for digits in (r"\p{N}{1,3}", r"\p{N}")
 )
 _CUTS_WORDS = frozenset({_WORDS_OF_LLAMA, _WORDS_OF_QWEN})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,16 +19,18 @@ Records = NDArray[np.uint64]  # (n, W): n records of W numbers
 class Buckets:
     """Records of W numbers, written in any order and read back sorted, a part at a time.
 
-    The first number must be spread evenly (a hash), because its highest bits say which part a record is written to. No file
-    stays open, so that there may be many parts.
+    The first number must be spread evenly (a hash), because its highest bits say which part a record belongs to. What waits is
+    written as one piece, ordered by its parts, so that a part is read from as many places as there are pieces.
     """
 
-    def __init__(self, folder: Path, width: int, parts: int = PARTS) -> None:
-        folder.mkdir(parents=True)
-        self.width, self._shift = width, np.uint64(64 - (parts - 1).bit_length())
-        self._paths = [folder / f"{part:03d}" for part in range(parts)]
+    def __init__(self, path: Path, width: int, parts: int = PARTS) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(exist_ok=False)
+        self.width, self._path, self._parts = width, path, parts
+        self._shift = np.uint64(64 - (parts - 1).bit_length())
         self._waiting: list[Records] = []
-        self._waiting_bytes = 0
+        self._waiting_bytes = self._written_bytes = 0
+        self._bounds: list[NDArray[np.int64]] = []  # of each piece, where its parts begin, and where the last one ends
 
     def add(self, *columns: NDArray[np.generic]) -> None:
         """Writes n records: W columns of n numbers."""
@@ -39,25 +40,27 @@ class Buckets:
             self._flush()
 
     def _flush(self) -> None:
-        """Writes what waits, each record to its part."""
+        """Writes what waits."""
         if not self._waiting:
             return
         records, self._waiting, self._waiting_bytes = np.concatenate(self._waiting), [], 0
         part = (records[:, 0] >> self._shift).astype(np.uint16)  # numpy sorts numbers so small by their digits
         order = np.argsort(part, kind="stable")
-        records, bounds = records[order], np.searchsorted(part[order], np.arange(len(self._paths) + 1))
-        for path, (start, end) in zip(self._paths, pairwise(bounds), strict=True):
-            if start < end:
-                with path.open("ab") as file:
-                    file.write(records[start:end].tobytes())
+        starts = np.searchsorted(part[order], np.arange(self._parts + 1))
+        with self._path.open("ab") as file:
+            file.write(records[order].tobytes())
+        self._bounds.append(starts * 8 * self.width + self._written_bytes)
+        self._written_bytes += records.nbytes
 
     def sorted(self) -> Iterator[Records]:
         """All records in ascending order, in parts; equal first numbers stand in one part."""
         self._flush()
-        for path in self._paths:
-            if path.exists():
-                records = np.fromfile(path, dtype=np.uint64).reshape(-1, self.width)
-                yield _sorted(records)
+        with self._path.open("rb", buffering=0) as file:
+            for part in range(self._parts):
+                places = [(int(bounds[part]), int(bounds[part + 1])) for bounds in self._bounds]
+                found = b"".join(os.pread(file.fileno(), end - start, start) for start, end in places if start < end)
+                if found:
+                    yield _sorted(np.frombuffer(found, dtype=np.uint64).reshape(-1, self.width))
 
 
 def _sorted(records: Records) -> Records:
