@@ -12,6 +12,10 @@ does on CUDA: the honest measure of what the layout of a step gains. --all adds 
 packing. The last two cases are real text in the tokens of whetstone: a task of Super-NaturalInstructions, and pledges of
 manifestos; without ../shared they are left out.
 
+--peers names Pythons of environments that may have LLaMA-Factory or axolotl (training_peers.py): those found take turns too, on
+the same weights, read from a folder, and the same ids. The first loss must be TRL's to 1e-3 for all that begin with
+the same rows.
+
 With 1,000 tokens and 135 M parameters TRL takes its 8 rows in four micro-batches: together they need some 30 GB.
 
 The limit of a case is the time that the arithmetic of its token trees would take at the best matrix-product rate measured here.
@@ -28,15 +32,18 @@ import platform
 import random
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from importlib import resources
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from training_peers import CONTENDERS, WHOLE_STEPS, find_peers, write_model
 
 from whet.data import tokens as tokenizers
 from whet.engine.tree import grow
@@ -47,6 +54,7 @@ WORKER = Path(__file__).with_name("training_worker.py")
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "pledges.toml"
 END = 0
 TURN_SECONDS = 1.0
+OTHER_ROWS = ("trl-grouped", "trl-packed")  # in their first step
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +126,15 @@ def real(source: str, count: int = 400) -> list[dict[str, list[int]]]:
 
 
 class Contender:
-    """A worker process, and what its steps took."""
+    """A worker process, what its steps took, and the loss of its first step, known when the second has ended."""
 
-    def __init__(self, name: str, given: dict[str, Any]) -> None:
-        command = [sys.executable, str(WORKER), name]
-        self.name, self.seconds = name, list[float]()
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, name: str, python: str, given: dict[str, Any]) -> None:
+        is_peer = name in CONTENDERS
+        command = [python, *(["-E"] if is_peer else []), str(WORKER), name]  # -E: no PYTHONPATH of ours
+        self.name, self.seconds, self.loss = name, list[float](), 0.0
+        # A peer prints its settings: shown if it ends early.
+        self.talk = tempfile.TemporaryFile() if is_peer else None  # noqa: SIM115  # open as long as the process
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.talk, text=True)
         assert self.process.stdin
         self.process.stdin.write(json.dumps(given) + "\n")
 
@@ -135,8 +146,13 @@ class Contender:
         while line := self.process.stdout.readline():
             if line.startswith('{"seconds"'):
                 said: dict[str, Any] = json.loads(line)
+                self.loss = said.get("loss", self.loss)
                 return said
-        raise SystemExit(f"{self.name} ended with exit code {self.process.wait()}")
+        code = self.process.wait()
+        if self.talk:
+            self.talk.seek(0)
+            sys.stderr.write(self.talk.read().decode("utf-8", "replace"))
+        raise SystemExit(f"{self.name} ended with exit code {code}")
 
     def take_turn(self) -> None:
         """Steps until a turn is over."""
@@ -153,15 +169,22 @@ class Contender:
 
 
 def compare(
-    case: Case, names: Sequence[str], rounds: int, threads: int, rows: list[dict[str, list[int]]], is_profiled: bool
+    case: Case, names: Mapping[str, str], rounds: int, threads: int, rows: list[dict[str, list[int]]], is_profiled: bool
 ) -> dict[str, Any]:
-    """Median seconds of a step, step memory and, if asked, seconds of one more step by what they are for, by contender."""
+    """Median seconds of a step, step memory and, if asked, seconds of one more step by what they are for, by contender;
+    `names`: the Python that runs each."""
     tokenizer = str(resources.files("whet.base") / "whetstone")
-    given = {**asdict(case), "threads": threads, "rows": rows, "tokenizer": tokenizer}
-    contenders = [Contender(name, given) for name in names]
-    for contender in contenders:
-        for _ in range(2):  # libraries warm up, optimizer states come to be
-            contender.step()
+    with tempfile.TemporaryDirectory() as folder:
+        if any(name in CONTENDERS for name in names):
+            write_model(case.shape, tokenizer, folder)
+        given = {**asdict(case), "threads": threads, "rows": rows, "tokenizer": tokenizer, "model": folder}
+        contenders = [Contender(name, python, given) for name, python in names.items()]
+        for contender in contenders:
+            for _ in range(2):  # libraries warm up, optimizer states come to be
+                contender.step()
+    losses = {c.name: c.loss for c in contenders if c.name not in OTHER_ROWS}
+    if astray := [f"{name} {loss:.4f}" for name, loss in losses.items() if not abs(loss - losses["trl-best"]) <= 1e-3]:
+        raise SystemExit(f"{case.name}: the first loss of {', '.join(astray)} is not TRL's {losses['trl-best']:.4f}")
     for _ in range(rounds):
         for contender in contenders:
             contender.take_turn()
@@ -170,9 +193,10 @@ def compare(
     for contender in contenders:
         contender.close()
     return {
-        c.name: {"seconds": median(c.seconds), "all_seconds": c.seconds, "bytes": memory[c.name], "profile": parts.get(c.name)}
+        c.name: {"seconds": median(c.seconds), "all_seconds": c.seconds, "bytes": memory[c.name], "first_loss": c.loss,
+                 "profile": parts.get(c.name)}
         for c in contenders
-    }
+    }  # fmt: skip
 
 
 # -- the limit -----------------------------------------------------------------------------------------------------------
@@ -265,7 +289,7 @@ def profiles_of(row: dict[str, Any]) -> str:
 
 
 HEAD = (
-    "| case | ms a row | faster than TRL as shipped | than TRL patched | step memory | of the limit | than other settings |\n"
+    "| case | ms a row | faster than TRL as shipped | than TRL patched | step memory | of the limit | than others |\n"
     "|---|---|---|---|---|---|---|"
 )
 
@@ -275,6 +299,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="the first two cases")
     parser.add_argument("--case", action="append", default=[], help="a case that contains this; may be given again")
     parser.add_argument("--all", action="store_true", help="TRL's other settings too")
+    parser.add_argument("--peers", nargs="+", default=[], metavar="PYTHON", help="of environments with llamafactory or axolotl")
     parser.add_argument("--rounds", type=int, default=9, help="turns of each contender")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--profile", action="store_true", help="where the time of a step goes, too")
@@ -282,7 +307,8 @@ def main() -> int:
     args = parser.parse_args()
     cases = [c for c in CASES if any(part in c.name for part in args.case)] if args.case else list(CASES)
     cases = cases[:2] if args.quick else cases
-    names = ["whet", "trl-best", "trl-patched", *(["trl-default", "trl-grouped", "trl-packed"] if args.all else [])]
+    ours = ["whet", "trl-best", "trl-patched", *(["trl-default", "trl-grouped", "trl-packed"] if args.all else [])]
+    names = dict.fromkeys(ours, sys.executable) | find_peers(args.peers)
     rate, began, rows = matmul_rate(args.threads), time.monotonic(), []
     print(f"{date.today()}, {platform.processor() or platform.machine()}, {args.threads} threads, "
           f"best matrix product {rate / 1e9:.0f} GFLOP/s\n\n{HEAD}", flush=True)  # fmt: skip
@@ -290,9 +316,12 @@ def main() -> int:
         if case.source and not (SHARED / case.source).is_file():
             print(f"left out: {case.name} needs {case.source} of ../shared/data, which is not here", file=sys.stderr)
             continue
+        taking = {name: python for name, python in names.items() if not (case.peer_rows and name in WHOLE_STEPS)}
+        for name in names.keys() - taking.keys():
+            print(f"left out: {name} of {case.name}: in micro-batches it minimizes another loss", file=sys.stderr)
         made = real(case.source) if case.source else synthetic(case)
         limit = tree_flops(case, made, range(2, 2 + args.rounds)) / rate
-        rows.append(row_of(case, compare(case, names, args.rounds, args.threads, made, args.profile), limit))
+        rows.append(row_of(case, compare(case, taking, args.rounds, args.threads, made, args.profile), limit))
         print(line_of(rows[-1]), flush=True)
         if args.profile:
             print(profiles_of(rows[-1]), flush=True)

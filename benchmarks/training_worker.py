@@ -1,6 +1,9 @@
 """One contender of benchmarks/training.py in a process of its own: takes a step whenever a line comes in, says what it took.
 
 The first line on stdin is the case as JSON; then come "step", "memory" or "profile", each answered by a line of JSON.
+
+The Python of a peer (training_peers.py) runs this file too: nothing of whet, and no more of torch and transformers than the
+releases that peers pin have, is imported at its top.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 
 OPTIMIZER = "adamw_torch_fused"
 STEPS = 4000  # more than any run of the benchmark asks for
@@ -44,6 +47,7 @@ class Clock:
         self.began: float | None = None
         self.order, self.resident, self.cpu = "", 0, 0.0
         self.profile: Any = None
+        self.loss: float | None = None  # of the first step
 
     def between(self) -> None:
         """Called when a step has ended."""
@@ -65,6 +69,8 @@ class Clock:
     def say(self) -> None:
         assert self.began is not None
         said: dict[str, Any] = {"seconds": time.perf_counter() - self.began, "cpu_seconds": time.thread_time() - self.cpu}
+        if self.loss is not None:
+            said["loss"] = self.loss
         if self.order == "memory":
             said["bytes"] = status("VmHWM") - self.resident
         if self.profile is not None:
@@ -72,6 +78,23 @@ class Clock:
             said["parts"] = parts(self.profile.key_averages(group_by_input_shape=True))
             self.profile = None
         print(json.dumps(said), flush=True)
+
+
+class Gate(TrainerCallback):  # type: ignore[misc]
+    """The clock between the steps of a Trainer, whoever made it; it must log the first step."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        self.clock.between()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.clock.between()
+
+    def on_log(self, *_: Any, **given: Any) -> None:
+        if self.clock.loss is None:
+            self.clock.loss = float(given["logs"]["loss"])
 
 
 def parts(events: Any) -> dict[str, float]:
@@ -108,6 +131,8 @@ def whet(case: dict[str, Any], clock: Clock, folder: Path) -> None:
 
     class Gated(Silent):
         def advance(self, count: int = 1, note: str = "") -> None:
+            if clock.began is not None and clock.loss is None:
+                clock.loss = json.loads((folder / "metrics.jsonl").read_text("utf-8"))["loss"]
             clock.between()
 
         def say(self, line: str) -> None:
@@ -128,18 +153,11 @@ def trl(case: dict[str, Any], clock: Clock, folder: Path, kind: str) -> None:
     import trl.trainer.utils
     from datasets import Dataset, disable_progress_bars
     from peft import LoraConfig
-    from transformers import AutoTokenizer, TrainerCallback
+    from transformers import AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
     if kind == "patched":  # as on CUDA: label positions only in its fused head
         trl.trainer.utils._use_triton = lambda device: True
-
-    class Gated(TrainerCallback):  # type: ignore[misc]
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            clock.between()
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            clock.between()
 
     disable_progress_bars()
     whole = [{"input_ids": [*r["prompt"], *r["completion"]],
@@ -155,14 +173,14 @@ def trl(case: dict[str, Any], clock: Clock, folder: Path, kind: str) -> None:
     settings = SFTConfig(
         output_dir=str(folder), max_steps=STEPS, learning_rate=1e-4, bf16=False, use_cpu=True, report_to=[], disable_tqdm=True,
         per_device_train_batch_size=rows, gradient_accumulation_steps=1 if kind == "packed" else case["batch"] // rows,
-        save_strategy="no", logging_steps=1000,
+        save_strategy="no", logging_steps=1000, logging_first_step=True,
         activation_checkpointing=kind == "default", completion_only_loss=True, dataloader_pin_memory=False, optim=OPTIMIZER,
         **{"max_length": None, **more},
     )  # fmt: skip
     lora = LoraConfig(r=16, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM") if case["lora"] else None
     tokenizer = AutoTokenizer.from_pretrained(case["tokenizer"])
     trainer = SFTTrainer(base(case["shape"]), settings, train_dataset=Dataset.from_list(whole), peft_config=lora,
-                         processing_class=tokenizer, callbacks=[Gated()])  # fmt: skip
+                         processing_class=tokenizer, callbacks=[Gate(clock)])  # fmt: skip
     trainer.remove_callback(next(c for c in trainer.callback_handler.callbacks if type(c).__name__ == "PrinterCallback"))
     trainer.train()
 
@@ -175,8 +193,12 @@ def main(contender: str) -> None:
         clock = Clock()
         if name == "whet":
             whet(case, clock, Path(folder))
-        else:
+        elif name == "trl":
             trl(case, clock, Path(folder), kind)
+        else:
+            import training_peers
+
+            training_peers.CONTENDERS[name](case, Gate(clock), Path(folder))
 
 
 if __name__ == "__main__":
