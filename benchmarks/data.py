@@ -27,6 +27,7 @@ a slice of 2,000, one minute.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import random
@@ -68,12 +69,15 @@ class Took:
 
 
 def make(path: Path, rows: int, seed: int = 7) -> Path:
-    """A file of made instructions and answers, 10 to 30 and 5 to 25 words of 20,000."""
+    """A file of made instructions and answers, 10 to 30 and 5 to 25 words of 20,000: a table where it is a CSV, else JSONL."""
     draw = random.Random(seed)
     syllables = [consonant + vowel for consonant in "bcdfghklmnprstvw" for vowel in "aeiou"]
     words = ["".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(20_000)]
     known: list[dict[str, str]] = []
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, ("instruction", "input", "output"))
+        if path.suffix == ".csv":
+            table.writeheader()
         for _ in range(rows):
             chance = draw.random()
             if known and chance < 0.02:
@@ -91,7 +95,10 @@ def make(path: Path, rows: int, seed: int = 7) -> Path:
                 known.append(row)
             else:
                 known[draw.randrange(1000)] = row
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            if path.suffix == ".csv":
+                table.writerow(row)
+            else:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return path
 
 
@@ -137,13 +144,16 @@ def recall(found: Sequence[Sequence[int]], true: Sequence[Sequence[int]]) -> tup
     return len(have & are) / max(1, len(have)), len(have & are) / max(1, len(are))
 
 
-def grows(sizes: Sequence[int], folder: Path) -> tuple[list[Took], list[str]]:
+def grows(
+    sizes: Sequence[int], folder: Path, job: str = "whet_prepare", suffix: str = ".jsonl"
+) -> tuple[list[Took], list[str]]:
     """`whet prepare --processes 1` at each size, and what is wrong with how it grows."""
     done, wrong = list[Took](), list[str]()
+    print(job)
     print(f"{'rows':>11} {'rows/s':>8} {'wall s':>8} {'CPU s':>8} {'us/row':>7} {'peak MiB':>9}  kept")
     for rows in sizes:
-        file = make(folder / f"{rows}.jsonl", rows)
-        took = run("whet_prepare", file, rows, sys.executable)
+        file = make(folder / f"{rows}{suffix}", rows)
+        took = run(job, file, rows, sys.executable)
         file.unlink()
         if isinstance(took, str):
             wrong.append(took)

@@ -51,6 +51,25 @@ def whet_prepare(file: Path, folder: Path, processes: int = 1, longest: int = LO
     return job
 
 
+def whet_prepare_table(file: Path, folder: Path, templates: dict[str, Any] | None = None) -> Job:
+    """`whet prepare --processes 1` of a CSV table."""
+    from whet import stages
+    from whet.data.scale import prepare as _  # noqa: F401
+    from whet.recipe import parse
+
+    task = {"kind": "generate", "instruction": "" if templates else "Answer."}
+    data = {"path": str(file), "input": "instruction", "target": "output", **(templates or {})}
+    recipe = parse({"name": "b", "task": task, "data": data, "train": {"max_length": LONGEST, "too_long": "drop"}})
+    return lambda: {"kept": stages.prepare_stream(recipe, folder / "run").manifest["dataset"]["kept"]}
+
+
+def whet_prepare_templates(file: Path, folder: Path) -> Job:
+    """The same table with a template for each row, a tenth of the rows turned around and a tenth behind worked examples."""
+    fractions = {"inverted_fraction": 0.1, "few_shot_fraction": 0.1}
+    fields = {"question": "instruction"}
+    return whet_prepare_table(file, folder, {"templates": "closed_book_qa", "template_fields": fields, **fractions})
+
+
 def whet_prepare_2(file: Path, folder: Path) -> Job:
     """The same in two processes."""
     return whet_prepare(file, folder, 2)

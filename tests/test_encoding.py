@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from whet.data import encoding
 from whet.data.encoding import MAX_LINE_CHARS, count_line_ends, read_lines, read_text, text_encoding
 from whet.errors import DataError
 
@@ -102,3 +103,15 @@ def test_line_ends_are_counted_as_editors_do() -> None:
     assert count_line_ends("a\nb\r\nc\rd") == 3
     assert count_line_ends("\n\r") == 2
     assert count_line_ends("a\u2028b\x0bc") == 0
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2, 2**20])
+def test_utf8_that_is_called_otherwise_is_recognised_in_blocks(
+    block_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file is looked through in pieces, and a character may stand in two of them."""
+    monkeypatch.setattr(encoding, "BLOCK_BYTES", block_bytes)
+    with pytest.raises(DataError, match="every byte is valid UTF-8; 'ü' would become 'Ã¼'"):
+        text_encoding(written(tmp_path, "Grüße".encode()), "cp1252")
+    for content in (b"plain", "Grüße".encode("cp1252"), "Grüß".encode()[:-1]):
+        assert text_encoding(written(tmp_path, content), "cp1252") == "cp1252"

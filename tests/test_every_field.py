@@ -25,7 +25,7 @@ from synth_witness import KEY, servers, synthesised
 from whet import stages
 from whet.data import dataset
 from whet.data import tokens as tokenizers
-from whet.data.table import Row, Table
+from whet.data.table import Row, Scan
 from whet.engine.course import build_course
 from whet.engine.layout import choose_layout
 from whet.engine.model import load_base
@@ -205,12 +205,12 @@ def files(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Hub with one data set, whose splits differ."""
 
-    def read_hub(name: str, split: str) -> Table:
+    def scan_hub(name: str, split: str, keep: bool) -> Scan:
         texts = [f"A sentence of {split} number {n}, and more." for n in range(40)]
         cells = [(text, "x", LABELS[n % 2], "calm", "Do.", str(n), "1") for n, text in enumerate(texts)]
-        return Table(name, COLUMNS, tuple(Row(n, n, c) for n, c in enumerate(cells, 1)))
+        return Scan(name, COLUMNS, (), len(cells), lambda: [Row(n, n, c) for n, c in enumerate(cells, 1)])
 
-    monkeypatch.setattr("whet.data.read._read_hub", read_hub)
+    monkeypatch.setattr("whet.data.read._scan_hub", scan_hub)
 
 
 # -- the cases ---------------------------------------------------------------------------------------------------------

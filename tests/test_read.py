@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from whet.data.read import FORMATS, read_rows, table_from_dataset
+from whet.data.read import FORMATS, read_rows, scan_rows, table_from_dataset
+from whet.data.table import Table
 from whet.errors import DataError
 
 Cells = tuple[str | None, ...]
@@ -222,13 +224,54 @@ def test_the_horror_set_is_large_enough() -> None:
     assert {h.suffix for h in HORRORS} >= {".csv", ".tsv", ".jsonl", ".json", ".parquet", ".arrow"}
 
 
+def read_alike(file: Path, **how: Any) -> Table:
+    """The table of a file, which is the same (or refused in the same words) where it is read twice and never held."""
+    try:
+        scan = scan_rows(file, **how)
+    except DataError as error:
+        with pytest.raises(DataError) as caught:
+            read_rows(file, **how)
+        assert str(caught.value) == str(error)
+        raise
+    table, pieces = read_rows(file, **how), list(scan.tables(7))
+    assert (scan.source, scan.columns, scan.read, scan.notes) == (table.source, table.columns, table.read, table.notes)
+    assert tuple(row for piece in pieces for row in piece.rows) == table.rows
+    assert tuple(drop for piece in pieces for drop in piece.drops) == table.drops
+    assert [piece.read for piece in pieces[:-1]] == [7] * (len(pieces) - 1)
+    return table
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n3,4\n", "utf-8")
+    scan = scan_rows(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n", "utf-8")
+    with pytest.raises(DataError, match="it held 2 rows, and 1 when it was read again"):
+        list(scan.tables(10))
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])
+def test_a_scan_holds_no_rows(name: str, tmp_path: Path) -> None:
+    """Four times the rows, as much memory."""
+    import tracemalloc
+
+    peaks = []
+    for rows in (2_000, 8_000):
+        lines = (f"{i},{'word ' * 40}" if name == "t.csv" else f'{{"i": {i}, "said": "{"word " * 40}"}}' for i in range(rows))
+        (tmp_path / name).write_text("i,said\n" * (name == "t.csv") + "\n".join(lines) + "\n", "utf-8")
+        tracemalloc.start()
+        assert sum(len(piece.rows) for piece in scan_rows(tmp_path / name).tables(100)) == rows
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+
+
 @pytest.mark.parametrize("horror", HORRORS, ids=lambda h: h.name)
 def test_horror(horror: Horror, tmp_path: Path) -> None:
     file = tmp_path / f"horror{horror.suffix}"
     file.write_bytes(horror.content)
 
     def read() -> tuple[list[Cells], list[int], str]:
-        table = read_rows(file, encoding=horror.encoding, delimiter=horror.delimiter, header=horror.header)
+        table = read_alike(file, encoding=horror.encoding, delimiter=horror.delimiter, header=horror.header)
         assert table.read == len(table.rows) + len(table.drops)
         assert all(drop.reason == "bad_row" and drop.origin.source == file.name for drop in table.drops)
         said = "\n".join([*table.notes, *(drop.detail for drop in table.drops)])
@@ -285,7 +328,7 @@ def test_columnar_files(suffix: str, tmp_path: Path) -> None:
         parquet.write_table(table, file)
     else:
         feather.write_feather(table, str(file))
-    read = read_rows(file)
+    read = read_alike(file)
     assert read.columns == ("text", "n", "x", "yes", "kind", "list")
     assert [row.cells for row in read.rows] == [
         ("café", "7", "1.0", "true", "a", '["a", "b"]'),
@@ -358,7 +401,7 @@ REAL = {
 @pytest.mark.parametrize("name", REAL)
 def test_real_files(name: str, shared: Path) -> None:
     rows, columns, drops, note = REAL[name]
-    table = read_rows(shared / "data" / name)
+    table = read_alike(shared / "data" / name)
     assert (len(table.rows), len(table.columns), len(table.drops)) == (rows, columns, drops)
     assert note in "\n".join(table.notes) and (note or not table.notes)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from whet.data.records import read_json, read_json_lines, table_from_arrow
+from whet.data.columnar import table_from_arrow
+from whet.data.records import read_json, read_json_lines
 from whet.errors import DataError
 
 

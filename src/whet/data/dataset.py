@@ -22,9 +22,9 @@ from whet.data.extra import add_extra
 from whet.data.mix import draw, read_mix, wanted_rows
 from whet.data.plain_text import read_plain_text
 from whet.data.provenance import Tally, state_rows, terms_of
-from whet.data.read import read_rows
+from whet.data.read import scan_rows
 from whet.data.split import split
-from whet.data.table import Sifted, Table
+from whet.data.table import Scan, Sifted, Table
 from whet.errors import DataError
 from whet.example import Drop, Example, Kind, Task, Template
 from whet.recipe import EMBEDDED_DATA, Recipe
@@ -155,14 +155,18 @@ def _read_table(recipe: Recipe, name: str, labels: tuple[str, ...], *, says_whos
         labels: what they may be.
         says_whose: whether columns `licence` and `maker`, where it has them, count before what the recipe states.
     """
-    table = open_table(recipe, name)
+    table = open_table(recipe, name, keep=True).table()
     return table.read, table_examples(recipe, table, labels, says_whose=says_whose)
 
 
-def open_table(recipe: Recipe, name: str) -> Table:
-    """A table of the recipe, as it says that tables are read."""
-    data = recipe.data
-    return read_rows(location(name), encoding=data.encoding, delimiter=data.delimiter, header=data.header, split=data.split)
+def open_table(recipe: Recipe, name: str, *, keep: bool = False) -> Scan:
+    """A table of the recipe, read as the recipe says.
+
+    Args:
+        keep: whether its rows stay in memory; else they are read again when they are wanted.
+    """
+    data, place = recipe.data, location(name)
+    return scan_rows(place, encoding=data.encoding, delimiter=data.delimiter, header=data.header, split=data.split, keep=keep)
 
 
 def table_examples(

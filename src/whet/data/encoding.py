@@ -13,6 +13,7 @@ from typing import NamedTuple
 from whet.errors import DataError, Problem
 
 MAX_LINE_CHARS = 4 * 2**20
+BLOCK_BYTES = 2**20
 IN_RECIPE = 'write encoding = "{}" under [data]'
 # UTF-32 first: its little-endian mark begins with the UTF-16 one.
 _MARKS = (
@@ -124,14 +125,18 @@ def _refuse_bare_utf16(path: Path, head: bytes, remedy: str) -> None:
 
 def _refuse_if_utf8(path: Path, declared: str) -> None:
     """Raise if a file declared as a one-byte encoding is valid UTF-8 beyond ASCII: text in cp1252 is that by no accident."""
-    data = path.read_bytes()
-    if data.isascii():
-        return
+    decoder, character = codecs.getincrementaldecoder("utf-8")(), ""
     try:
-        text = data.decode("utf-8")
+        with path.open("rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                text = decoder.decode(block)
+                if not character and not text.isascii():
+                    character = next(c for c in text if not c.isascii())
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return
-    character = next(c for c in text if not c.isascii())
+    if not character:
+        return
     as_declared = character.encode().decode(declared, "replace")
     what = f"the recipe says encoding = {declared!r}, but every byte is valid UTF-8; {character!r} would become {as_declared!r}"
     raise DataError(Problem(path.name, what, "Remove `encoding` under [data]"))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from whet.data.delimited import read_delimited
-from whet.data.records import read_columnar, read_json, read_json_lines, table_from_arrow
-from whet.data.table import Table
+from whet.data.columnar import scan_arrow, scan_columnar
+from whet.data.delimited import scan_delimited
+from whet.data.records import scan_json, scan_json_lines
+from whet.data.table import Scan, Table
 from whet.errors import DataError, Problem
 
 DELIMITED = (".csv", ".tsv", ".tab")
@@ -54,13 +56,35 @@ def read_rows(
         >>> print(table.drops[0].origin, "-", table.drops[0].detail)
         talks.csv, row 3 - 4 cells where the header has 3; a cell with a comma in it must stand in quotes
     """
+    return scan_rows(path, encoding=encoding, delimiter=delimiter, header=header, split=split, keep=True).table()
+
+
+def scan_rows(
+    path: str | Path,
+    *,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    header: bool = True,
+    split: str = "train",
+    keep: bool = False,
+) -> Scan:
+    """The same, read once to see what it is; its rows are read again when they are wanted, and not held in memory.
+
+    Of a JSON file its records are: it is one value, and read whole.
+
+    Args:
+        keep: hold the rows in memory all the same, and read them once.
+
+    Raises:
+        DataError: what `read_rows` raises.
+    """
     file = Path(path)
     suffix = file.suffix.lower()
     if file.is_dir():
         raise DataError(Problem(str(path), "this is a folder, not a file", "Name the file in it"))
     if not file.exists():
         if isinstance(path, str) and HUB_ID.fullmatch(path) and suffix not in FORMATS:
-            return _read_hub(path, split)
+            return _scan_hub(path, split, keep)
         raise DataError(_no_such_file(file))
     if suffix not in FORMATS:
         packed = suffix in (".gz", ".zip", ".bz2", ".xz", ".zst", ".7z")
@@ -68,22 +92,30 @@ def read_rows(
         raise DataError(Problem(file.name, f"whet reads no {suffix or 'files without a suffix'} tables", do))
     try:
         if suffix in DELIMITED:
-            return read_delimited(file, source=file.name, encoding=encoding, delimiter=delimiter, header=header)
+            return scan_delimited(file, source=file.name, encoding=encoding, delimiter=delimiter, header=header, keep=keep)
         if suffix in JSON_LINES:
-            return read_json_lines(file, source=file.name, encoding=encoding)
+            return scan_json_lines(file, source=file.name, encoding=encoding, keep=keep)
         if suffix == ".json":
-            return read_json(file, source=file.name, encoding=encoding)
-        return read_columnar(file, source=file.name)
+            return scan_json(file, source=file.name, encoding=encoding, keep=keep)
+        return scan_columnar(file, source=file.name, keep=keep)
     except PermissionError:
         raise DataError(Problem(str(path), "you may not read this file", "Change its permissions")) from None
 
 
 def table_from_dataset(dataset: Any, source: str) -> Table:
-    """The Table of a `datasets.Dataset`; class numbers are read as the names of the classes."""
+    """The Table of a `datasets.Dataset` (see `scan_dataset`)."""
+    return scan_dataset(dataset, source, keep=True).table()
+
+
+def scan_dataset(dataset: Any, source: str, *, keep: bool = False) -> Scan:
+    """The Scan of a `datasets.Dataset`; class numbers are read as the names of the classes."""
     names = {name: list(f.names) for name, f in dataset.features.items() if type(f).__name__ == "ClassLabel"}
     schema = dataset.features.arrow_schema
-    batches = (b for table in dataset.with_format("arrow").iter(batch_size=1000) for b in table.to_batches())
-    return table_from_arrow(schema, batches, source, names)
+
+    def batches() -> Iterator[Any]:
+        return (b for table in dataset.with_format("arrow").iter(batch_size=1000) for b in table.to_batches())
+
+    return scan_arrow(schema, batches, source, names, keep=keep)
 
 
 def hub_answers(name: str) -> bool:
@@ -110,8 +142,8 @@ def hub_answers(name: str) -> bool:
     return True
 
 
-def _read_hub(name: str, split: str) -> Table:
-    """The Table of a data set on the Hugging Face Hub, or of its local copy where the Hub cannot be reached."""
+def _scan_hub(name: str, split: str, keep: bool) -> Scan:
+    """The Scan of a data set on the Hugging Face Hub, or of its local copy where the Hub cannot be reached."""
     import datasets
 
     was_offline = datasets.config.HF_HUB_OFFLINE
@@ -130,9 +162,9 @@ def _read_hub(name: str, split: str) -> Table:
         raise DataError(Problem(name, what, do)) from error
     finally:
         datasets.config.HF_HUB_OFFLINE = was_offline
-    table = table_from_dataset(dataset, name)
+    scan = scan_dataset(dataset, name, keep=keep)
     local = f"{name}: the Hub cannot be reached; this is the local copy."
-    return replace(table, notes=(*table.notes, local)) if is_offline else table
+    return replace(scan, notes=(*scan.notes, local)) if is_offline else scan
 
 
 def _no_such_file(file: Path) -> Problem:

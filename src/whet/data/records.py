@@ -1,23 +1,22 @@
-"""JSONL, JSON, Parquet, Arrow and Hub data sets: records with named fields, every value as the text it was written as."""
+"""JSONL and JSON: records with named fields, every value as the text it was written as."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from whet.data.encoding import count_line_ends, read_lines, read_text, text_encoding
-from whet.data.table import Row, Table, bad_row, cell_fault, header_problems
+from whet.data.table import Row, Scan, Table, bad_row, cell_fault
 from whet.errors import DataError, Problem
 from whet.example import Drop
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 MAX_JSON_BYTES = 2**30
 WRONG_FILE = "Check that it is the right file"
+SHOWN_DROPS = 3
+Found = tuple[int, Mapping[str, Any]] | Drop  # a record and its number; or why there is none
 
 
 class _Decimal(float):
@@ -32,34 +31,53 @@ class _Decimal(float):
 
 
 def read_json_lines(path: Path, *, source: str, encoding: str | None = None) -> Table:
+    """The table in a JSONL file (see `scan_json_lines`)."""
+    return scan_json_lines(path, source=source, encoding=encoding, keep=True).table()
+
+
+def scan_json_lines(
+    path: Path, *, source: str, encoding: str | None = None, keep: bool = False, notes: Sequence[str] = ()
+) -> Scan:
     """The table in a JSONL file: one object a line, the columns in order of first appearance. A row's number is its line.
 
     A line that is no JSON object becomes a Drop. A key that a row does not have, `null` and `NaN` are no value.
+
+    Args:
+        keep: whether its rows are kept in memory; else they are read again when they are wanted.
+        notes: what is to be said of it besides.
 
     Raises:
         DataError: the file is not text, or holds no usable row.
     """
     codec = text_encoding(path, encoding)
-    records: list[tuple[int, Mapping[str, Any]]] = []
-    drops: list[Drop] = []
-    for line in read_lines(path, codec, lambda before: count_line_ends(before) + 1):
-        if line.is_cut:
-            drops.append(
-                bad_row(source, line.number, line.number, f"a line of more than {len(line.text):,} characters", line.text)
-            )
-        elif line.text.strip():
-            try:
-                record = _loads(line.text)
-                if not isinstance(record, dict):
-                    raise ValueError("it is JSON, but no object with named fields")
-                records.append((line.number, record))
-            except (ValueError, RecursionError) as error:
-                drops.append(bad_row(source, line.number, line.number, json_fault(error), line.text.strip()))
-    return _table(source, records, drops)
+
+    def records() -> Iterator[Found]:
+        for line in read_lines(path, codec, lambda before: count_line_ends(before) + 1):
+            number = line.number
+            if line.is_cut:
+                yield bad_row(source, number, number, f"a line of more than {len(line.text):,} characters", line.text)
+            elif line.text.strip():
+                try:
+                    record = _loads(line.text)
+                    if not isinstance(record, dict):
+                        raise ValueError("it is JSON, but no object with named fields")
+                except (ValueError, RecursionError) as error:
+                    yield bad_row(source, number, number, json_fault(error), line.text.strip())
+                else:
+                    yield number, record
+
+    return scan_records(source, records, keep, notes)
 
 
 def read_json(path: Path, *, source: str, encoding: str | None = None) -> Table:
+    """The table in a JSON file (see `scan_json`)."""
+    return scan_json(path, source=source, encoding=encoding, keep=True).table()
+
+
+def scan_json(path: Path, *, source: str, encoding: str | None = None, keep: bool = False) -> Scan:
     """The table in a JSON file: an array of objects, or an object in which exactly one field is such an array.
+
+    What it holds stays in memory in any case; what `scan_json_lines` reads, of a file that is JSONL by another name, need not.
 
     Raises:
         DataError: the file is not text, not JSON, or not of this form.
@@ -72,10 +90,9 @@ def read_json(path: Path, *, source: str, encoding: str | None = None) -> Table:
         content = _loads(text)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and "\n" in text[: error.pos + 1]:
-            table = read_json_lines(path, source=source, encoding=encoding)
-            return Table(
-                source, table.columns, table.rows, table.drops, (*table.notes, f"{source}: read as JSONL, one object a line.")
-            )
+            del text
+            said = [f"{source}: read as JSONL, one object a line."]
+            return scan_json_lines(path, source=source, encoding=encoding, keep=keep, notes=said)
         raise DataError(Problem(source, json_fault(error), "Mend the file, or save it again")) from None
     except (ValueError, RecursionError) as error:
         raise DataError(Problem(source, json_fault(error), "Mend the file, or save it again")) from None
@@ -93,100 +110,80 @@ def read_json(path: Path, *, source: str, encoding: str | None = None) -> Table:
         notes.append(f"{source}: its rows are the list {key!r}.")
     if not isinstance(content, list):
         raise DataError(Problem(source, "it is JSON, but neither a list of objects nor an object with one", WRONG_FILE))
-    records = [(n, value) for n, value in enumerate(content, 1) if isinstance(value, dict)]
-    others = [(n, value) for n, value in enumerate(content, 1) if not isinstance(value, dict)]
-    drops = [
-        bad_row(source, n, n, f"a {type(value).__name__} in the list, and no object with named fields") for n, value in others
-    ]
-    return _table(source, records, drops, notes)
+    values: list[Any] = content
+
+    def records() -> Iterator[Found]:
+        for number, value in enumerate(values, 1):
+            what = f"a {type(value).__name__} in the list, and no object with named fields"
+            yield (number, value) if isinstance(value, dict) else bad_row(source, number, number, what)
+
+    return scan_records(source, records, keep, notes)
 
 
-def read_columnar(path: Path, *, source: str) -> Table:
-    """The table in a Parquet or Arrow (Feather, IPC file or stream) file; rows are counted from 1.
-
-    Raises:
-        DataError: the file is damaged or not of its kind.
-    """
-    import pyarrow as pa
-    import pyarrow.ipc
-    import pyarrow.parquet
-
-    try:
-        if path.suffix.lower() == ".parquet":
-            with pyarrow.parquet.ParquetFile(path) as file:
-                return table_from_arrow(file.schema_arrow, file.iter_batches(), source)
-        with pa.memory_map(str(path)) as mapped:
-            try:
-                table = pyarrow.ipc.open_file(mapped).read_all()
-            except pa.ArrowInvalid:
-                mapped.seek(0)
-                table = pyarrow.ipc.open_stream(mapped).read_all()
-            return table_from_arrow(table.schema, table.to_batches(), source)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise DataError(Problem(source, f"it cannot be read as {path.suffix[1:]}: {reason}", "Write the file again")) from error
-
-
-def table_from_arrow(
-    schema: pa.Schema, batches: Iterable[pa.RecordBatch], source: str, names: Mapping[str, list[str]] | None = None
-) -> Table:
-    """The table in a stream of Arrow batches. Columns of bytes (images, sound) are left out, with a note.
+def scan_records(source: str, records: Callable[[], Iterable[Found]], keep: bool, notes: Iterable[str] = ()) -> Scan:
+    """The Scan of numbered records and of Drops between them, unusable cells set aside.
 
     Args:
-        names: for a column of class numbers, what the classes are called.
+        records: from the first one on, each time that it is called.
+        keep: whether they are kept in memory, as texts; else they are asked for again when they are wanted.
+
+    Raises:
+        DataError: there is none, or most are unusable.
     """
-    import pyarrow as pa
-
-    if problems := header_problems(source, tuple(schema.names)):
-        raise DataError(*problems)
-    is_bytes = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
-    columns = [f.name for f in schema if not any(test(f.type) for test in is_bytes)]
-    notes = [
-        f"{source}: the column {name!r} holds bytes, not text, and is left out." for name in schema.names if name not in columns
-    ]
-    notes += [f"{source}: the numbers of column {name!r} are read as the names of its classes." for name in names or {}]
-
-    def records() -> Iterator[tuple[int, Mapping[str, Any]]]:
-        number = 0
-        for batch in batches:
-            values = [batch.column(name).to_pylist() for name in columns]
-            for cells in zip(*values, strict=True):
-                number += 1
-                yield number, {c: _class_name(v, (names or {}).get(c)) for c, v in zip(columns, cells, strict=True)}
-
-    return _table(source, records(), [], notes)
-
-
-def _class_name(value: Any, names: list[str] | None) -> Any:
-    """The name of a class number; a number outside the list (-1 is "no label") is no value."""
-    if names is None:
-        return value
-    return names[value] if isinstance(value, int) and 0 <= value < len(names) else None
-
-
-def _table(
-    source: str, records: Iterable[tuple[int, Mapping[str, Any]]], drops: list[Drop], notes: Iterable[str] = ()
-) -> Table:
-    """The Table of numbered records, unusable cells set aside."""
-    texts = [(number, {key: _as_text(value) for key, value in record.items()}) for number, record in records]
-    columns = tuple(dict.fromkeys(key for _, record in texts for key in record))
-    rows = []
-    for number, record in texts:
-        cells = tuple(record.get(name) for name in columns)
-        fault = cell_fault(cells, columns)
-        if fault is None:
-            rows.append(Row(number, number, cells))
+    if keep:
+        kept = [found if isinstance(found, Drop) else (found[0], _as_texts(found[1])) for found in records()]
+    columns: dict[str, None] = {}
+    rows, no_records, faulty = 0, _Drops(), _Drops()
+    for found in kept if keep else records():
+        if isinstance(found, Drop):
+            no_records.add(found)
+            continue
+        # Columns that come later say nothing of this row, so that its fault is the same now as when all are known.
+        columns |= dict.fromkeys(found[1])
+        judged = _judged(source, found, tuple(columns), is_text=keep)
+        if isinstance(judged, Drop):
+            faulty.add(judged)
         else:
-            # The cells may be what cannot be shown; the row's number is enough to find it.
-            drops.append(bad_row(source, number, number, fault))
+            rows += 1
+    drops, names = no_records.count + faulty.count, tuple(columns)
     if not rows and not drops:
         raise DataError(Problem(source, "it holds no row", WRONG_FILE))
-    if len(drops) > len(rows):
-        shown = "; ".join(f"row {drop.origin.row}: {drop.detail}" for drop in drops[:3])
-        raise DataError(
-            Problem(source, f"{len(drops):,} of {len(drops) + len(rows):,} rows cannot be used ({shown})", WRONG_FILE)
-        )
-    return Table(source, columns, tuple(rows), tuple(sorted(drops, key=lambda drop: drop.origin.row)), tuple(notes))
+    if drops > rows:
+        first = [*no_records.first, *faulty.first][:SHOWN_DROPS]
+        shown = "; ".join(f"row {drop.origin.row}: {drop.detail}" for drop in first)
+        raise DataError(Problem(source, f"{drops:,} of {drops + rows:,} rows cannot be used ({shown})", WRONG_FILE))
+
+    def again() -> Iterator[Row | Drop]:
+        for found in kept if keep else records():
+            yield found if isinstance(found, Drop) else _judged(source, found, names, is_text=keep)
+
+    return Scan(source, names, tuple(notes), rows + drops, again)
+
+
+class _Drops:
+    """How many Drops there are, and the first of them."""
+
+    def __init__(self) -> None:
+        self.count, self.first = 0, list[Drop]()
+
+    def add(self, drop: Drop) -> None:
+        """Counts one."""
+        self.count += 1
+        if len(self.first) < SHOWN_DROPS:
+            self.first.append(drop)
+
+
+def _judged(source: str, found: tuple[int, Mapping[str, Any]], columns: tuple[str, ...], *, is_text: bool) -> Row | Drop:
+    """A row, or the reason why it is none."""
+    number, record = found
+    cells = tuple(map((record if is_text else _as_texts(record)).get, columns))
+    fault = cell_fault(cells, columns)
+    # The cells may be what cannot be shown; the row's number is enough to find it.
+    return Row(number, number, cells) if fault is None else bad_row(source, number, number, fault)
+
+
+def _as_texts(record: Mapping[str, Any]) -> dict[str, str | None]:
+    return {key: _as_text(value) for key, value in record.items()}
 
 
 def _as_text(value: Any) -> str | None:

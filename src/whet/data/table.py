@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
-from whet.errors import Problem
+from whet.errors import DataError, Problem
 from whet.example import Drop, Example, Origin
 
 BAD_ROW = "bad_row"
@@ -44,6 +46,47 @@ class Table:
         """The cells of one column, in row order."""
         index = self.columns.index(name)
         return [row.cells[index] for row in self.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A table that was read once to see what it is, and whose rows are had again, one after another, whenever they are wanted.
+
+    Attributes:
+        source: as in a Table, and so are `columns` and `notes`.
+        read: how many rows it holds, the unusable ones included.
+        records: its rows and, in their places, the Drops of those that are unusable.
+    """
+
+    source: str
+    columns: tuple[str, ...]
+    notes: tuple[str, ...]
+    read: int
+    records: Callable[[], Iterable[Row | Drop]]
+
+    def table(self) -> Table:
+        """The whole table."""
+        return _table_of(self, list(self.records()), self.notes)
+
+    def tables(self, rows: int) -> Iterator[Table]:
+        """The table in pieces of so many rows, each without the notes.
+
+        Raises:
+            DataError: the file has become another since it was read first.
+        """
+        records, read = iter(self.records()), 0
+        while piece := list(islice(records, rows)):
+            read += len(piece)
+            yield _table_of(self, piece)
+        if read != self.read:
+            what = f"it held {self.read:,} rows, and {read:,} when it was read again"
+            raise DataError(Problem(self.source, what, "Leave the file alone while it is read, and run the command again"))
+
+
+def _table_of(scan: Scan, records: list[Row | Drop], notes: tuple[str, ...] = ()) -> Table:
+    rows = tuple(record for record in records if isinstance(record, Row))
+    drops = tuple(record for record in records if isinstance(record, Drop))
+    return Table(scan.source, scan.columns, rows, drops, notes)
 
 
 class Sifted(NamedTuple):

@@ -57,14 +57,9 @@ class Source:
         self.notes += self._label_notes(f"{self.name}, answers", labels)
 
     def _of_table(self, labels: tuple[str, ...]) -> Iterator[Sifted]:
-        table, loners, drops = dataset.open_table(self.recipe, self.name), 0, 0
-        for start in range(0, max(1, len(table.rows)), CHUNK_ROWS):
-            rows, is_last = table.rows[start : start + CHUNK_ROWS], start + CHUNK_ROWS >= len(table.rows)
-            end = drops
-            while end < len(table.drops) and (is_last or table.drops[end].origin.row < rows[-1].number):
-                end += 1
-            part = replace(table, rows=rows, drops=table.drops[drops:end], notes=())
-            made, drops = dataset.table_examples(self.recipe, part, (), kind="generate"), end
+        table, loners = dataset.open_table(self.recipe, self.name), 0
+        for piece in table.tables(CHUNK_ROWS):
+            made = dataset.table_examples(self.recipe, piece, (), kind="generate")
             loners += sum(example.group is None for example in made.examples)
             yield made._replace(examples=self._labelled(made.examples))
         self.notes += [*table.notes, *self._label_notes(f"{table.source}, column {self.recipe.data.target!r}", labels)]
