@@ -3,6 +3,7 @@
 Two questions. Does memory stay flat and time linear? Read, template, tokenize, drop repeats and leaks, split and write are
 measured at 10^4, 10^5, 10^6 (and 10^7 with --rows 10000000) made instructions, 2 % of them copies and 3 % with a word changed.
 Rows a second, processor seconds, and the highest resident size of the whole process tree, looked at every tenth of a second.
+--tables: the same rows as a CSV table too, read twice instead of held, plainly and with templates.
 
 Against whom? `datasets.map` does the same reading, templating, tokenizing and dropping of repeats; datasketch and datatrove
 look for near copies among the same 5-grams with the same 20 bands of 5. `whet prepare` does both and more: it divides the rows,
@@ -45,6 +46,7 @@ from typing import Any
 WORKER = Path(__file__).with_name("data_worker.py")
 OURS, NEAR_OF_PEERS = "whet_near", ("datasketch_near", "datatrove_near")
 MAPS = ("datasets_map", "datasets_map_counted", "datasets_and_datatrove", "datasets_and_datatrove_counted")
+TABLES = ("whet_prepare_table", "whet_prepare_templates")
 FLOOR, GROWTH, TIMES = 3.0, 1.5, 3
 DOES_LESS = "datasets_map_counted"  # the tokenizer's time alone, which nobody can be three times as fast as: it has no floor
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -144,15 +146,13 @@ def recall(found: Sequence[Sequence[int]], true: Sequence[Sequence[int]]) -> tup
     return len(have & are) / max(1, len(have)), len(have & are) / max(1, len(are))
 
 
-def grows(
-    sizes: Sequence[int], folder: Path, job: str = "whet_prepare", suffix: str = ".jsonl"
-) -> tuple[list[Took], list[str]]:
+def grows(sizes: Sequence[int], folder: Path, job: str = "whet_prepare") -> tuple[list[Took], list[str]]:
     """`whet prepare --processes 1` at each size, and what is wrong with how it grows."""
     done, wrong = list[Took](), list[str]()
-    print(job)
+    print(f"\n{job}")
     print(f"{'rows':>11} {'rows/s':>8} {'wall s':>8} {'CPU s':>8} {'us/row':>7} {'peak MiB':>9}  kept")
     for rows in sizes:
-        file = make(folder / f"{rows}{suffix}", rows)
+        file = make(folder / f"{rows}{'.csv' if job in TABLES else '.jsonl'}", rows)
         took = run(job, file, rows, sys.executable)
         file.unlink()
         if isinstance(took, str):
@@ -219,6 +219,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 100_000, 1_000_000], metavar="N")
     parser.add_argument("--against", type=int, default=100_000, metavar="N", help="rows at which peers are measured")
     parser.add_argument("--peers", metavar="PYTHON", help="a Python that has datasets, datasketch and datatrove")
+    parser.add_argument("--tables", action="store_true", help="measure tables and templates, too")
     parser.add_argument("--quick", action="store_true", help="10^4 rows, and a slice of 2,000")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures here")
     parser.add_argument("--folder", type=Path, metavar="FOLDER", help="where rows are made (default: the system's own)")
@@ -226,6 +227,9 @@ def main() -> int:
     sizes, rows, slice_rows = ([10_000], 10_000, 2_000) if args.quick else (args.rows, args.against, min(args.against, 20_000))
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         grown, wrong = grows(sizes, Path(name))
+        for job in TABLES if args.tables else ():
+            more, less = grows(sizes, Path(name), job)
+            grown, wrong = [*grown, *more], [*wrong, *less]
         compared, slow = against_peers(rows, slice_rows, args.peers, Path(name)) if rows else ([], [])
     if args.json:
         every = [asdict(took) for took in (*grown, *compared)]

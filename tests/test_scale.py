@@ -127,6 +127,20 @@ def test_rows_that_are_too_long_are_refused_alike(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_rows_that_are_too_long_are_counted_file_by_file(tmp_path: Path) -> None:
+    paths = [tmp_path / "all.jsonl", tmp_path / "held.jsonl"]
+    for path, seed in zip(paths, (5, 6), strict=True):
+        made = rows(100, seed=seed)
+        made[7] = {**made[7], "input": " ".join(WORDS * seed)}
+        write(path, made)
+    given, said = recipe(paths[0], {"max_length": 256}, validation_path=str(paths[1])), []
+    for prepare in (stages.prepare, stages.prepare_stream):
+        with pytest.raises(DataError, match=r"all\.jsonl, row 8: 1 examples are longer") as error:
+            prepare(given, tmp_path / "run")
+        said.append(str(error.value))
+    assert said[0] == said[1]
+
+
 def test_files_that_are_splits_of_their_own(tmp_path: Path) -> None:
     made = rows(900)
     held = [*rows(100, seed=9), *made[3:9]]
@@ -269,10 +283,10 @@ def test_real_tables(shared: Path, tmp_path: Path, name: str, data: dict[str, An
 
 
 def test_what_is_no_stream_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = table_recipe(table(tmp_path / "t.csv", 40), templates="classification", extra_path="more.csv")
+    given = table_recipe(table(tmp_path / "t.csv", 40), extra_path="more.csv")
     with pytest.raises(RecipeError) as error:
         stages.prepare_stream(given, tmp_path / "run")
-    assert [problem.where for problem in error.value.problems] == ["[data] extra_path", "[data] templates"]
+    assert [problem.where for problem in error.value.problems] == ["[data] extra_path"]
     file = tmp_path / "t.toml"
     file.write_text(given.dump(), "utf-8")
     assert main(["prepare", str(file), "--processes", "2"]) == 2

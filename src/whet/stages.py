@@ -226,7 +226,7 @@ def prepare_stream(
     """The Run that `prepare` makes, of rows that do not fit into memory: decided over files, by several processes.
 
     Args:
-        recipe: of a table or a public corpus, with answers and without templates.
+        recipe: of a table or a public corpus, with answers.
         out: the run folder; left out, runs/<name>. Beside it lies, while this goes on, a hidden folder four times the size of
             the data.
         progress: is told of every batch of rows.
@@ -256,6 +256,8 @@ def prepare_stream(
         with run.lock():
             for name, file in made.files.items():
                 run.take(name, file)
+            if made.templates:
+                run.write_json("templates.json", {"templates": [template.to_json() for template in made.templates]})
             run.update_manifest(dataset=made.summary)
     return run
 

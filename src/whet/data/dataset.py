@@ -102,13 +102,14 @@ def build(recipe: Recipe, tokens: tokenizers.Tokens) -> Dataset:
         train, dealt = templated.deal_out(train, wording, recipe.derive_seed("templates"), fits)
     mixed = _mixed(train, task, recipe, tokens) if recipe.data.mix_path else _Part(0, Sifted([], [], []))
     made_splits: dict[str, tuple[Example, ...]] = {**dict(splits.items()), "train": (*train, *mixed.sifted.examples)}
+    asked = (e.template for examples in made_splits.values() for e in examples if e.template)
     made = Dataset(
         read=sum(part.read for part in parts.values()) + extra.read + mixed.read,
         labels=labels,
         splits=made_splits,
         drops=(*(d for f in fitted.values() for d in f.drops), *splits.drops, *mixed.sifted.drops),
         notes=(*(n for f in fitted.values() for n in f.notes), *splits.notes, *dealt, *mixed.sifted.notes),
-        templates=templated.used(made_splits, wording) if wording else (),
+        templates=templated.used(asked, wording) if wording else (),
         mixed=len(mixed.sifted.examples),
     )
     if refused := made.tally().refused(recipe.data.use):

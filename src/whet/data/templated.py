@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from whet.data.examples import check_labels
@@ -29,6 +29,16 @@ class Wording:
     columns: Mapping[str, str]
     labels: tuple[str, ...]  # of the set; empty where the task has them, or where the answer is any text
     label_names: Mapping[str, str]  # what a cell is called as such a label
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The answers label by label of which templates are dealt, in their order; empty where all rows are one label."""
+        return tuple(sorted(self.bound.asked.answers))
+
+    @property
+    def fields_read(self) -> tuple[str, ...]:
+        """For each column a field that holds what was read there."""
+        return tuple({column: field for field, column in self.columns.items()}.values())
 
 
 def open_wording(recipe: Recipe, labels: tuple[str, ...]) -> Wording | None:
@@ -57,25 +67,42 @@ def dress(sifted: Sifted, wording: Wording) -> Sifted:
     Raises:
         DataError: the set has labels, and answers are none of them.
     """
-    kept, drops, examples = [], [], sifted.examples
-    if wording.labels and examples:
-        names = wording.label_names
-        examples = [replace(e, target=names.get(e.target, e.target)) for e in examples]
-        answers = [(e.origin.row, e.target) for e in examples]
-        check_labels(f"{examples[0].origin.source}, the answers", answers, wording.labels)
-    for example in examples:
-        inputs = {field: example.inputs[column] for field, column in wording.columns.items()}
-        made = replace(example, inputs=inputs, template=wording.bound.asked)
-        reason = asking.why_not(made)
-        if reason is None:
-            kept.append(made)
+    kept, drops = list[Example](), list[Drop]()
+    dressed = [put(example, wording) for example in sifted.examples]
+    require_labels(dressed, wording)
+    for read, made in zip(sifted.examples, dressed, strict=True):
+        if drop := unasked(read, made):
+            drops.append(drop)
         else:
-            detail = f"template {wording.bound.asked.name!r}: {reason}"
-            drops.append(Drop(example.origin, NO_PROMPT, detail, example.text[:200]))
-    if examples and not kept:
-        do = "No row can be rendered: mend the template or the columns"
-        raise DataError(Problem(str(drops[0].origin), drops[0].detail, do))
+            kept.append(made)
+    if dressed and not kept:
+        raise none_asked(str(drops[0].origin), drops[0].detail)
     return Sifted(kept, [*sifted.drops, *drops], sifted.notes)
+
+
+def put(example: Example, wording: Wording) -> Example:
+    """An example as it was read, with the fields of the set, asked with the template that stands for all."""
+    inputs = {field: example.inputs[column] for field, column in wording.columns.items()}
+    target = wording.label_names.get(example.target, example.target) if wording.labels else example.target
+    return replace(example, inputs=inputs, target=target, template=wording.bound.asked)
+
+
+def unasked(read: Example, made: Example) -> Drop | None:
+    """The Drop of an example of which its template makes no prompt, as it was read and with its template; None if it does."""
+    reason, name = asking.why_not(made), made.template.name if made.template else ""
+    return Drop(read.origin, NO_PROMPT, f"template {name!r}: {reason}", read.text[:200]) if reason is not None else None
+
+
+def require_labels(dressed: Sequence[Example], wording: Wording) -> None:
+    """Raise if the set has labels, and answers are none of them."""
+    if wording.labels and dressed:
+        answers = [(e.origin.row, e.target) for e in dressed]
+        check_labels(f"{dressed[0].origin.source}, the answers", answers, wording.labels)
+
+
+def none_asked(where: str, why: str) -> DataError:
+    """The error that no row of a file makes a prompt; where the first one is, and why it makes none."""
+    return DataError(Problem(where, why, "No row can be rendered: mend the template or the columns"))
 
 
 def deal_out(
@@ -92,21 +119,35 @@ def deal_out(
     """
     dealt = [e if asking.why_not(e) is None and fits(e) else None for e in deal(train, wording.bound, wording.shares, seed)]
     given = tuple(new or old for new, old in zip(dealt, train, strict=True))
+    names = Counter(e.template.name for e in given if e.template)
+    return given, deal_notes(names, sum(new is None for new in dealt), wording)
+
+
+def deal_notes(names: Counter[str], kept: int, wording: Wording) -> list[str]:
+    """What a person should know of how templates were dealt.
+
+    Args:
+        names: how many training examples have each.
+        kept: how many of them kept the one that stands for all, because they do not fit their own.
+        wording: the recipe's.
+    """
     forms = [(form.name, pair[0].name) for pair in wording.bound.forward for form in pair]
     made_of = dict(forms) | {name + shots_in_name(wording.shares.shots): whole for name, whole in forms}
-    counts = Counter(made_of.get(e.template.name, e.template.name) for e in given if e.template)
+    counts = Counter[str]()
+    for name, times in names.items():
+        counts[made_of.get(name, name)] += times
     fewest, most = min(counts.values()), max(counts.values())
-    times = f"{fewest:,} times" if fewest == most else f"{fewest:,} to {most:,} times"
-    notes = [f"train: asked with {len(counts)} template{'s' if len(counts) > 1 else ''}, each {times}."]
-    if kept := sum(new is None for new in dealt):
+    often = f"{fewest:,} times" if fewest == most else f"{fewest:,} to {most:,} times"
+    notes = [f"train: asked with {len(counts)} template{'s' if len(counts) > 1 else ''}, each {often}."]
+    if kept:
         instead = f"and are asked with {wording.bound.asked.name!r}"
         notes.append(f"train: {kept:,} examples do not fit their own template, {instead}.")
-    return given, notes
+    return notes
 
 
-def used(splits: Mapping[str, Sequence[Example]], wording: Wording) -> tuple[Template, ...]:
-    """Every template that an example has; first the one that stands for all."""
-    found = {e.template.name: e.template for examples in splits.values() for e in examples if e.template}
+def used(templates: Iterable[Template], wording: Wording) -> tuple[Template, ...]:
+    """Every template once, of those that examples have; first the one that stands for all."""
+    found = {template.name: template for template in templates}
     first = wording.bound.asked
     return (first, *(template for name, template in sorted(found.items()) if name != first.name))
 

@@ -240,11 +240,13 @@ def _cut(example: Example, task: Task, tokens: Tokens, max_length: int) -> Examp
     def shortened(chars: int) -> Example:
         return replace(example, inputs={**example.inputs, name: text[:chars]})
 
-    if length(shortened(0), task, tokens) >= max_length:
+    # A template makes nothing of a text that is empty: of that, the first letter stays.
+    least = 0 if example.template is None else len(text) - len(text.lstrip()) + 1
+    if length(shortened(least), task, tokens) + (not least) > max_length:
         what = f"instruction and answer alone need more than {max_length} tokens"
         do = 'Raise [train] max_length, or set too_long = "drop"; an answer is never cut'
         raise DataError(Problem(str(example.origin), what, do))
-    low, high = 0, len(text)
+    low, high = least, len(text)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if length(shortened(middle), task, tokens) <= max_length else (low, middle)

@@ -6,16 +6,19 @@ What is asked where somebody counts (validation, test, predictions) is always as
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
 from types import MappingProxyType
+from typing import TypeVar
 
 from whet.errors import DataError, Problem
 from whet.example import Example, Task, Template
 from whet.prompts import slots
 from whet.prompts.render import OPTIONS, Rendered, clause, few_shot, render
 from whet.prompts.sets import TemplateSet, template_fields
+
+E = TypeVar("E")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,36 +83,46 @@ def deal(train: Sequence[Example], bound: Bound, shares: Shares, seed: int) -> l
     All are walked label by label, in an order that the seed and their ids give. So templates, forms and shares are met within a
     label as well as in all, to an example or two; and an example asked behind worked ones is none of these.
     """
-    order = sorted(range(len(train)), key=lambda i: (train[i].target if bound.asked.answers else "", _place(seed, train[i].id)))
-    dealer = _Dealer(bound, shares, _worked(train, shares.shots, seed) if shares.few_shot else [])
-    dealt = list(train)
+    order = sorted(range(len(train)), key=lambda i: (train[i].target if bound.asked.answers else "", place(seed, train[i].id)))
+    shown = _worked(train, shares.shots, seed) if shares.few_shot else []
+    dealer, shown_ids, dealt = Dealer(bound, shares, shown), {example.id for example in shown}, list(train)
     for i in order:
-        dealt[i] = replace(train[i], template=dealer.next_for(train[i]))
+        dealt[i] = replace(train[i], template=dealer.templates[dealer.next(is_shown=train[i].id in shown_ids)])
     return dealt
 
 
-class _Dealer:
-    """Deals templates one by one: turned around or forward, forward ones in turn, each form in its share of its template."""
+class Dealer:
+    """Deals templates one by one: turned around or forward, forward ones in turn, each form in its share of its template.
+
+    Args:
+        bound: the templates.
+        shares: which shares of all have which form.
+        shown: the worked examples that some are asked behind.
+
+    Attributes:
+        templates: all that can be dealt: both forms of each forward one, both behind worked examples, those turned around.
+    """
 
     def __init__(self, bound: Bound, shares: Shares, shown: Sequence[Example]) -> None:
-        count = len(bound.forward)
-        self._bound, self._shown_ids = bound, {example.id for example in shown}
-        self._behind_shown = [[with_shown(form, shown) for form in forms] for forms in bound.forward] if shown else []
-        self._forward, self._inverted = cycle(range(count)), cycle(bound.inverted)
+        count, forms = len(bound.forward), [form for pair in bound.forward for form in pair]
+        self._is_showing = bool(shown)
+        self.templates = (*forms, *(with_shown(form, shown) for form in forms if shown), *bound.inverted)
+        self._behind_at, self._inverted_at = len(forms), len(self.templates) - len(bound.inverted)
+        self._forward, self._inverted = cycle(range(count)), cycle(range(len(bound.inverted)))
         self._turned = _Turns(shares.inverted if bound.inverted else 0.0)
         # Each begins elsewhere, so that not all templates are due to take the clause in the same round.
         self._full = [_Turns(shares.options, n / count) for n in range(count)]
         self._behind = [[_Turns(shares.few_shot, n / count) for _ in range(2)] for n in range(count)]
 
-    def next_for(self, example: Example) -> Template:
-        """The template that is due."""
+    def next(self, *, is_shown: bool) -> int:
+        """The place of the template that is due, for an example that is one of the worked ones or is not."""
         if self._turned.now():
-            return next(self._inverted)
+            return self._inverted_at + next(self._inverted)
         at = next(self._forward)
         form = self._full[at].now()
-        is_behind = self._behind[at][form].now() if self._behind_shown else False
+        is_behind = self._is_showing and self._behind[at][form].now()
         # Nobody is shown their own answer: the worked examples are asked by themselves.
-        return (self._behind_shown if is_behind and example.id not in self._shown_ids else self._bound.forward)[at][form]
+        return (self._behind_at if is_behind and not is_shown else 0) + 2 * at + form
 
 
 def with_shown(template: Template, shown: Sequence[Example]) -> Template:
@@ -199,13 +212,43 @@ def called_alike(bound: Bound) -> bool:
 
 def _worked(train: Sequence[Example], count: int, seed: int) -> list[Example]:
     """Worked examples from the training split: of short text, taking the labels in turn."""
-    short = sorted(train, key=lambda e: (len(e.text), _place(seed, e.id)))[: max(count, len(train) // 2)]
-    by_target: dict[str, list[Example]] = {}
-    for example in sorted(short, key=lambda e: _place(seed, f"shown {e.id}")):
-        by_target.setdefault(example.target, []).append(example)
-    rounds = [[examples[n] for examples in by_target.values() if n < len(examples)] for n in range(count)]
+    short = sorted(train, key=lambda e: (len(e.text), place(seed, e.id)))[: short_count(len(train), count)]
+    return in_turn(((e.target, e) for e in sorted(short, key=lambda e: shown_place(seed, e.id))), count)
+
+
+def short_count(rows: int, shots: int) -> int:
+    """How many of so many training examples are short enough to be shown: the shorter half, and no fewer than are shown."""
+    return max(shots, rows // 2)
+
+
+def in_turn(examples: Iterable[tuple[str, E]], count: int, targets: int | None = None) -> list[E]:
+    """So many of the examples, the first of each target first, then the second of each, and so on.
+
+    Args:
+        examples: with their targets; no more of them are asked for once it is clear which ones are taken.
+        targets: how many targets there can be, where that is known.
+
+    Example:
+        >>> in_turn([("yes", 1), ("yes", 2), ("no", 3), ("yes", 4)], 3)
+        [1, 3, 2]
+    """
+    by_target: dict[str, list[E]] = {}
+    wanted = count if targets is None else min(count, targets)
+    for target, example in examples:
+        mine = by_target.setdefault(target, [])
+        if len(mine) < count:
+            mine.append(example)
+        if len(by_target) == wanted and wanted * min(map(len, by_target.values())) >= count:
+            break
+    rounds = [[mine[n] for mine in by_target.values() if n < len(mine)] for n in range(count)]
     return [example for each in rounds for example in each][:count]
 
 
-def _place(seed: int, id_: str) -> bytes:
+def shown_place(seed: int, id_: str) -> bytes:
+    """The place of an example in the order in which worked ones are chosen."""
+    return place(seed, f"shown {id_}")
+
+
+def place(seed: int, id_: str) -> bytes:
+    """The place of an example in the order in which templates are dealt, within its label."""
     return hashlib.blake2b(f"{seed}\n{id_}".encode("utf-8", "surrogatepass"), digest_size=16).digest()

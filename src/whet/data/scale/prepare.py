@@ -12,23 +12,27 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from whet.data import dataset
 from whet.data.corpora.format import REPAIRS
-from whet.data.provenance import terms_of
+from whet.data.provenance import Tally, terms_of
+from whet.data.scale.dealing import Dealt, deal_out, drop_unasked
+from whet.data.scale.order import Mask
 from whet.data.scale.reading import Source
 from whet.data.scale.repeats import drop_misfits, drop_repeats
-from whet.data.scale.rows import Batch
+from whet.data.scale.rows import Batch, work
 from whet.data.scale.splitting import SIDE, count_groups, drop_leaks, split
 from whet.data.scale.store import Fate, Store, drop_line
 from whet.data.scale.workers import Map
-from whet.data.split import NAMES, label_notes, split_problems
+from whet.data.split import NAMES, SplitName, label_notes, split_problems
+from whet.data.templated import Wording, open_wording
 from whet.errors import DataError, Problem
-from whet.example import Example
+from whet.example import Example, Template
 from whet.progress import Progress
 from whet.recipe import Recipe
 
@@ -38,10 +42,12 @@ PART_SPLIT = {"path": "train", "validation_path": "validation", "test_path": "te
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A dataset on disk: the files of its splits and of what was dropped, and the manifest's part `dataset`."""
+    """A dataset on disk: the files of its splits and of what was dropped, the manifest's part `dataset`, and the templates with
+    which its examples are asked (none: plainly)."""
 
     files: dict[str, Path]
     summary: dict[str, Any]
+    templates: tuple[Template, ...] = ()
 
 
 def unsupported(recipe: Recipe) -> list[Problem]:
@@ -52,8 +58,6 @@ def unsupported(recipe: Recipe) -> list[Problem]:
         problems.append(Problem("[task] kind", "plain text is read document by document, and not as a stream of rows", do))
     if recipe.data.extra_path:
         problems.append(Problem("[data] extra_path", "its rows are held against all others at once", do))
-    if recipe.data.templates is not None:
-        problems.append(Problem("[data] templates", "they are dealt out in turn, over all training rows at once", do))
     return problems
 
 
@@ -69,27 +73,51 @@ def prepare(recipe: Recipe, folder: Path, mapped: Map, progress: Progress) -> Pr
     Raises:
         DataError: the data cannot be read or split, a row is too long, or rows do not allow the use that `use` names.
     """
-    with Store(folder) as store:
-        sources = [Source(recipe, name) for name in dataset.paths(recipe).values()]
-        _read(recipe, store, sources, mapped, progress)
+    sources = [Source(recipe, name) for name in dataset.paths(recipe).values()]
+    wording = _open_wording(recipe, progress)
+    with Store(folder, wording) as store:
+        _read(recipe, store, sources, wording, mapped, progress)
         notes = [source.notes for source in sources]
         progress.start("looking for repeats")
-        for told, twins in zip(notes, drop_repeats(store, len(notes)), strict=True):
+        for told, twins in zip(notes, drop_repeats(store), strict=True):
             told += twins
+        if wording:
+            drop_unasked(store, wording)
         drop_misfits(store, recipe)
         progress.start("splitting")
         split(store, recipe)
         progress.start("looking for leaks between splits")
         leaks = drop_leaks(store, recipe.data.near_duplicate_threshold)
-        progress.start("writing")
         labels = _labels(recipe, sources) if recipe.task.kind == "classify" else ()
-        return _write(store, recipe, labels, [*(note for told in notes for note in told), *leaks])
+        counted = _count(store, recipe, labels)
+        progress.start("dealing templates, and writing" if wording else "writing")
+        dealt = deal_out(store, recipe, wording, mapped, progress) if wording else None
+        return _write(store, counted, labels, [*(note for told in notes for note in told), *leaks], dealt)
 
 
-def _read(recipe: Recipe, store: Store, sources: Sequence[Source], mapped: Map, progress: Progress) -> None:
+def _open_wording(recipe: Recipe, progress: Progress) -> Wording | None:
+    """The templates of the recipe, if it has any. Which labels there are they must know before rows are put into words: where
+    the recipe does not say, the rows of `path` are read once more for it.
+
+    Raises:
+        DataError: these cannot be read, or the templates do not fit.
+    """
+    labels = recipe.task.labels
+    if recipe.data.templates and recipe.task.kind == "classify" and not labels:
+        progress.start("reading labels")
+        source = Source(recipe, recipe.data.path)
+        for _ in source.rows(()):
+            pass
+        labels = source.answers
+    return open_wording(recipe, labels)
+
+
+def _read(
+    recipe: Recipe, store: Store, sources: Sequence[Source], wording: Wording | None, mapped: Map, progress: Progress
+) -> None:
     """Reads and describes all rows."""
     progress.start("reading, counting tokens, comparing")
-    for done in mapped(recipe, _batches(recipe, store.folder, sources)):
+    for done in mapped(partial(work, recipe, wording=wording), _batches(recipe, store.folder, sources)):
         store.add(done)
         progress.advance(len(done.lines), f"{store.rows:,} rows")
     store.settle([SIDE[PART_SPLIT[key]] for key in dataset.paths(recipe)])
@@ -115,8 +143,17 @@ def _labels(recipe: Recipe, sources: Sequence[Source]) -> tuple[str, ...]:
     return recipe.task.labels or sources[0].answers
 
 
-def _write(store: Store, recipe: Recipe, labels: Sequence[str], notes: list[str]) -> Prepared:
-    """The files of the splits and of what was dropped, and the summary.
+class _Counted(NamedTuple):
+    """What is left in each split: which rows, how many of them, how many of each label; and whose they all are."""
+
+    kept: dict[SplitName, Mask]
+    sizes: dict[SplitName, int]
+    labels: dict[SplitName, Counter[str]]
+    tally: Tally
+
+
+def _count(store: Store, recipe: Recipe, labels: Sequence[str]) -> _Counted:
+    """What is left in each split.
 
     Raises:
         DataError: a split is empty, or rows do not allow the use.
@@ -128,36 +165,46 @@ def _write(store: Store, recipe: Recipe, labels: Sequence[str], notes: list[str]
     tally, counts = store.tally(*kept.values()), {name: store.count_labels(mask) for name, mask in kept.items()}
     if problems := split_problems(source, sizes, counts["train"], labels) or tally.refused(recipe.data.use):
         raise DataError(*problems)
-    files = {f"dataset/{name}.jsonl": store.folder / f"{name}.jsonl" for name in NAMES}
-    for mask, path in zip(kept.values(), files.values(), strict=True):
-        with path.open("wb") as file:
-            file.writelines(line + b"\n" for line, is_mine in zip(store.lines, mask, strict=True) if is_mine)
-    files["dropped.jsonl"], groups = _write_dropped(store, len(dataset.paths(recipe))), count_groups(store)
+    return _Counted(kept, sizes, counts, tally)
+
+
+def _write(store: Store, counted: _Counted, labels: Sequence[str], notes: list[str], dealt: Dealt | None) -> Prepared:
+    """The files of the splits (of train only where no templates were dealt) and of what was dropped, and the summary."""
+    files = {f"dataset/{name}.jsonl": store.split_file(name) for name in NAMES}
+    for name, mask in counted.kept.items():
+        if dealt is None or name != "train":
+            with store.split_file(name).open("wb") as file:
+                file.writelines(line + b"\n" for line, is_mine in zip(store.lines, mask, strict=True) if is_mine)
+    files["dropped.jsonl"], groups = _write_dropped(store), count_groups(store)
     with files["dropped.jsonl"].open("rb") as file:
         dropped = Counter(json.loads(line)["reason"] for line in file)
     repairs = sum(dropped[reason] for reason in REPAIRS)  # what was mended is listed beside what was dropped, and still here
     splits = {
-        name: {"n": n, "labels": {label: counts[name][label] for label in labels}, "groups": groups[SIDE[name]] or None}
-        for name, n in sizes.items()
+        name: {"n": n, "labels": {label: counted.labels[name][label] for label in labels}, "groups": groups[SIDE[name]] or None}
+        for name, n in counted.sizes.items()
     }
-    held = label_notes({name: counts[name] for name in NAMES[1:]}, labels)
+    held = label_notes({name: counted.labels[name] for name in NAMES[1:]}, labels)
+    templates = dealt.templates if dealt else ()
     return Prepared(files, {
-        "read": store.rows + _lines_in(store.folder.glob("read-*")) - repairs, "kept": sum(sizes.values()),
+        "read": store.rows + _lines_in(store.folder.glob("read-*")) - repairs, "kept": sum(counted.sizes.values()),
         "dropped": dict(dropped), "labels": list(labels), "splits": splits,
-        "notes": [*notes, *held], "terms": terms_of(tally).to_json(),
-    })  # fmt: skip
+        "notes": [*notes, *held, *(dealt.notes if dealt else ())], "terms": terms_of(counted.tally).to_json(),
+        **({"templates": len(templates)} if templates else {}),
+    }, templates)  # fmt: skip
 
 
-def _write_dropped(store: Store, parts: int) -> Path:
-    """The file of all that was dropped or cut: file by file what could not be read, repeats, misfits; then leaks."""
+def _write_dropped(store: Store) -> Path:
+    """The file of all that was dropped or cut: file by file what could not be read, repeats, what makes no prompt, what is too
+    long; then leaks."""
     path = store.folder / "dropped.jsonl"
     with path.open("wb") as file:
-        for number in range(parts):
+        for number in range(store.parts):
             _append(file, store.folder / f"read-{number}")
             _append(file, store.folder / f"repeats-{number}")
-            part = store.part(number)
-            mine = (row for row, _, _ in store.misfits if row in part and store.fates[row] not in (Fate.REPEAT, Fate.CONFLICT))
-            file.writelines(store.misfit_line(row) + b"\n" for row in mine)
+            for is_asked in (False, True):
+                for row, _, fate in store.misfits.among(store.part(number)):
+                    if (fate != Fate.NO_PROMPT) == is_asked and store.fates[row] not in (Fate.REPEAT, Fate.CONFLICT):
+                        file.write(store.misfits.line(row) + b"\n")
         for name in ("validation", "train"):
             _append(file, store.folder / f"leaks-{name}")
     return path

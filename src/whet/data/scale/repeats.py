@@ -7,24 +7,26 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from whet.data import tokens as tokenizers
 from whet.data.clean import conflict, conflict_notes, count_shared, is_verbatim, repeat, twin_group_notes
 from whet.data.scale.near import Pairs
+from whet.data.scale.rows import tokens_of
 from whet.data.scale.spill import groups_of
 from whet.data.scale.store import Fate, Store, drop_line
 from whet.errors import DataError, Problem
 from whet.recipe import Recipe
 
 
-def drop_repeats(store: Store, parts: int) -> list[list[str]]:
+def drop_repeats(store: Store) -> list[list[str]]:
     """Marks rows that repeat an earlier one of their file, or whose text has another label there, and writes `repeats-<file>`.
 
     Args:
         store: all rows.
-        parts: how many files they come from.
 
     Returns:
         The notes of each file: documents that are one twice, contradictions.
     """
+    parts = store.parts
     repeats, shared = Pairs(store.folder / "repeats", store.rows), [Counter[tuple[str, str]]() for _ in range(parts)]
     names: dict[int, str] = {}
     conflicts = [_Conflicts() for _ in range(parts)]
@@ -103,14 +105,19 @@ def drop_misfits(store: Store, recipe: Recipe) -> None:
     """Marks rows that are too long and were not cut.
 
     Raises:
-        DataError: there are some, and the recipe wants to hear of it.
+        DataError: a file has some, and the recipe wants to hear of it; or they cannot be cut, and should be.
     """
-    over = [(tokens, row) for row, tokens, is_cut in store.misfits if not is_cut and store.fates[row] == Fate.KEPT]
-    if over and recipe.train.too_long == "error":
-        tokens, row = max(over, key=lambda pair: (pair[0], -pair[1]))
-        most = str((store.misfit_drop(row) or {}).get("detail", "")).rpartition(" ")[2]
-        what = f"{len(over)} examples are longer than {most} tokens; this one has {tokens}"
-        do = 'Raise [train] max_length, or set [train] too_long to "truncate" or "drop"'
-        raise DataError(Problem(str(store.example(row).origin), what, do))
-    for _, row in over:
-        store.fates[row] = Fate.TOO_LONG
+    how = recipe.train.too_long
+    for number in range(store.parts):
+        among = store.misfits.among(store.part(number))
+        over = [known for known in among if known.fate == Fate.TOO_LONG and store.fates[known.row] == Fate.KEPT]
+        if over and how != "drop":
+            tokens = tokens_of(recipe.model.base)
+            longest, worst = tokens.longest(recipe.train.max_length) or 0, max(over, key=lambda known: known.tokens)
+            if how == "truncate":
+                tokenizers.fit([store.example(over[0].row)], recipe.task, tokens, longest, how)  # says why it cannot be cut
+            what = f"{len(over)} examples are longer than {longest} tokens; this one has {worst.tokens}"
+            do = 'Raise [train] max_length, or set [train] too_long to "truncate" or "drop"'
+            raise DataError(Problem(str(store.example(worst.row).origin), what, do))
+        for known in over:
+            store.fates[known.row] = Fate.TOO_LONG

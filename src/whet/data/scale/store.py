@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whet.data.provenance import Kind, Tally
 from whet.data.scale.near import Meetings
+from whet.data.scale.order import DealOrder
 from whet.data.scale.rows import Done, Misfit
 from whet.data.scale.spill import Buckets, Column, Texts
+from whet.data.split import SplitName
+from whet.data.templated import NO_PROMPT, Wording
 from whet.example import Drop, Example
 
 Bytes = NDArray[np.uint8]
@@ -30,14 +34,68 @@ class Fate(IntEnum):
     TOO_LONG = 2
     LEAK = 3
     CONFLICT = 4
+    NO_PROMPT = 5
+
+
+class Known(NamedTuple):
+    """A row of which more is known than of others: its tokens, if it is too long; and what becomes of it, if it is not gone
+    before for another reason: it is kept (cut), dropped as too long, or dropped because it makes no prompt."""
+
+    row: int
+    tokens: int
+    fate: Fate
+
+
+class Misfits:
+    """The rows that are too long or make no prompt, in their order. On disk lie the Drop and the text of each."""
+
+    def __init__(self, folder: Path) -> None:
+        self._rows, self._tokens, self._fates = array("Q"), array("Q"), bytearray()
+        self._drops, self._texts = Texts(folder / "misfits"), Texts(folder / "misfit_texts")
+
+    def add(self, row: int, misfit: Misfit) -> None:
+        """Takes the next one."""
+        dropped = Fate.NO_PROMPT if misfit.drop.reason == NO_PROMPT else Fate.TOO_LONG
+        self._rows.append(row)
+        self._tokens.append(misfit.tokens)
+        self._fates.append(Fate.KEPT if misfit.is_cut else dropped)
+        self._drops.add([drop_line(misfit.drop).removesuffix(b"\n")])
+        self._texts.add([json.dumps(misfit.text).encode()])
+
+    def among(self, rows: range) -> Iterator[Known]:
+        """Those between two rows."""
+        for place in range(bisect_left(self._rows, rows.start), bisect_left(self._rows, rows.stop)):
+            yield Known(self._rows[place], self._tokens[place], Fate(self._fates[place]))
+
+    def line(self, row: int) -> bytes:
+        """The Drop of one, as JSON."""
+        return self._drops[bisect_left(self._rows, row)]
+
+    def text(self, row: int) -> str | None:
+        """What one reads as it was read; None for a row that is none."""
+        place = bisect_left(self._rows, row)
+        is_one = place < len(self._rows) and self._rows[place] == row
+        return str(json.loads(self._texts[place])) if is_one else None
+
+    def close(self) -> None:
+        """Lets go of the files."""
+        self._drops.close()
+        self._texts.close()
 
 
 class Store:
-    """The rows of all files of a recipe, numbered from 0 in the order of the files."""
+    """The rows of all files of a recipe, numbered from 0 in the order of the files.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: to keep them in.
+        wording: the templates of the recipe, if it has any.
+    """
+
+    def __init__(self, folder: Path, wording: Wording | None = None) -> None:
         self.folder = folder
-        self.rows = 0
+        self._asked = {wording.bound.asked.name: wording.bound.asked} if wording else {}
+        self._fields_read = wording.fields_read if wording else ()
+        self.rows = self.parts = 0  # how many, and of how many files
         self.fates, self.sides = np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.uint8)  # (N,) once all rows are there
         self.lines, self.forms = Texts(folder / "lines"), Texts(folder / "forms")
         self.meetings = Meetings(folder / "near")
@@ -47,8 +105,8 @@ class Store:
         self.label_of = Column(folder / "label_of")
         self._labels: dict[str, int] = {}
         self.names_a_group = False
-        self.misfits: list[tuple[int, int, bool]] = []  # row, tokens, is it cut
-        self._misfit_drops = Texts(folder / "misfits")
+        self.misfits, self.unnamed = Misfits(folder), array("Q")
+        self.deal_order = DealOrder(folder / "deal", wording) if wording else None
         self._kinds: dict[Kind, int] = {}
         self._starts: list[int] = []  # of the files
 
@@ -72,32 +130,27 @@ class Store:
         self.group_of.add(np.where(done.names_group, done.group[:, 0], np.uint64(0)))
         self.names_a_group |= bool(done.names_group.any())
         for misfit in done.misfits:
-            self._add_misfit(self.rows + misfit.place, misfit)
+            self.misfits.add(self.rows + misfit.place, misfit)
+        if self.deal_order:
+            self.deal_order.add(done.ranks, done.deal, rows)
+            self.unnamed.extend(self.rows + place for place in done.unnamed)
         self.rows += n
 
-    def _add_misfit(self, row: int, misfit: Misfit) -> None:
-        self.misfits.append((row, misfit.tokens, misfit.is_cut))
-        self._misfit_drops.add([drop_line(misfit.drop).removesuffix(b"\n")])
-
-    def misfit_line(self, row: int) -> bytes:
-        """The Drop of a row that is too long, as JSON; empty for another row."""
-        place = bisect_left(self.misfits, (row,))
-        is_misfit = place < len(self.misfits) and self.misfits[place][0] == row
-        return self._misfit_drops[place] if is_misfit else b""
-
-    def misfit_drop(self, row: int) -> dict[str, Any] | None:
-        """The Drop of a row that is too long, as JSON values; None for another row."""
-        line = self.misfit_line(row).decode("utf-8", "surrogatepass")
-        return json.loads(line) if line else None
-
     def example(self, row: int) -> Example:
-        """A row, as it is written down."""
-        return Example.from_json(json.loads(self.lines[row].decode("utf-8", "surrogatepass")))
+        """A row, as it is written down; one of train with the template that stands for all."""
+        return Example.from_json(json.loads(self.lines[row].decode("utf-8", "surrogatepass")), self._asked)
 
     def read_text(self, row: int) -> str:
-        """What a row's text was before it was cut, if it was."""
-        drop = self.misfit_drop(row)
-        return str(drop["text"]) if drop else self.example(row).text
+        """What a row's text was before it was put into words, and cut."""
+        text = self.misfits.text(row)
+        if text is None:
+            example = self.example(row)
+            text = "\n".join(example.inputs[field] for field in self._fields_read) if self._asked else example.text
+        return text
+
+    def split_file(self, name: SplitName) -> Path:
+        """Where the rows of a split are written to."""
+        return self.folder / f"{name}.jsonl"
 
     def part(self, number: int) -> range:
         """The rows of a file."""
@@ -110,6 +163,7 @@ class Store:
 
     def settle(self, part_sides: Sequence[int]) -> None:
         """All rows are there: every one is kept for now, on the side of its file."""
+        self.parts = len(part_sides)
         self.fates, self.sides = np.zeros(self.rows, dtype=np.uint8), np.zeros(self.rows, dtype=np.uint8)
         for number, side in enumerate(part_sides):
             part = self.part(number)
@@ -153,7 +207,7 @@ class Store:
 
     def __exit__(self, *error: object) -> None:
         """Lets go of the files."""
-        for part in (self.lines, self.forms, self._misfit_drops, self.numbers, self.kinds, self.group_of, self.label_of):
+        for part in (self.lines, self.forms, self.misfits, self.numbers, self.kinds, self.group_of, self.label_of):
             part.close()
 
 

@@ -12,20 +12,25 @@ from functools import partial
 from itertools import islice
 from multiprocessing import get_context, parent_process
 from threading import Thread
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from whet.data.scale.rows import Batch, Done, work
 from whet.errors import DataError, Problem, UserError
-from whet.recipe import Recipe
 
 AHEAD = 3  # batches a process that may wait for it
 WINDOW = 64  # batches that Ray holds at a time
-Map = Callable[[Recipe, Iterable[Batch]], Iterator[Done]]
+B = TypeVar("B")
+D = TypeVar("D")
 
 
-def in_this_process(recipe: Recipe, batches: Iterable[Batch]) -> Iterator[Done]:
+class Map(Protocol):
+    """Who does something with batches of rows, wherever: each batch done, in order."""
+
+    def __call__(self, do: Callable[[B], D], batches: Iterable[B], /) -> Iterator[D]: ...
+
+
+def in_this_process(do: Callable[[B], D], batches: Iterable[B], /) -> Iterator[D]:
     """Each batch done, in order."""
-    return (work(recipe, batch) for batch in batches)
+    return map(do, batches)
 
 
 def in_processes(processes: int) -> Map:
@@ -35,13 +40,13 @@ def in_processes(processes: int) -> Map:
         DataError: a process was ended from outside (out of memory, most often).
     """
 
-    def mapped(recipe: Recipe, batches: Iterable[Batch]) -> Iterator[Done]:
+    def mapped(do: Callable[[B], D], batches: Iterable[B], /) -> Iterator[D]:
         # Fresh processes: one that is forked from a process with threads (the tokenizer's) may wait for them for ever.
         with ProcessPoolExecutor(processes, get_context("spawn"), _end_with_parent) as pool:
-            under_way: deque[Future[Done]] = deque()
+            under_way: deque[Future[D]] = deque()
             try:
                 for batch in batches:
-                    under_way.append(pool.submit(work, recipe, batch))
+                    under_way.append(pool.submit(do, batch))
                     if len(under_way) > AHEAD * processes:
                         yield under_way.popleft().result()
                 while under_way:
@@ -83,7 +88,7 @@ def on_ray() -> Map:
         what = "Ray is not installed"
         raise DataError(Problem("--ray", what, 'Install it: pip install "ray[data]==2.60.*"; or use --processes')) from None
 
-    def mapped(recipe: Recipe, batches: Iterable[Batch]) -> Iterator[Done]:
+    def mapped(do: Callable[[B], D], batches: Iterable[B], /) -> Iterator[D]:
         if not ray.is_initialized():
             ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
         ray.data.DataContext.get_current().enable_progress_bars = False
@@ -91,7 +96,7 @@ def on_ray() -> Map:
         source = iter(batches)
         while window := list(islice(source, WINDOW)):
             rows = [{"place": place, "batch": batch} for place, batch in enumerate(window)]
-            done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(partial(_on_ray, recipe)).take_all()
+            done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(partial(_on_ray, do)).take_all()
             for row in sorted(done, key=lambda row: row["place"]):
                 if isinstance(row["done"], UserError):
                     raise row["done"]
@@ -100,9 +105,9 @@ def on_ray() -> Map:
     return mapped
 
 
-def _on_ray(recipe: Recipe, row: dict[str, Any]) -> dict[str, Any]:
+def _on_ray(do: Callable[[B], Any], row: dict[str, Any]) -> dict[str, Any]:
     """A row of a Ray data set, done. What is wrong with the data is handed back: Ray would try again, and wrap it."""
     try:
-        return {"place": row["place"], "done": work(recipe, row["batch"])}
+        return {"place": row["place"], "done": do(row["batch"])}
     except UserError as error:
         return {"place": row["place"], "done": error}
