@@ -59,14 +59,15 @@ def drop_unasked(store: Store, wording: Wording) -> None:
     """
     for number in range(store.parts):
         part = store.part(number)
-        kept = np.flatnonzero(store.fates[part.start : part.stop] == Fate.KEPT) + part.start
+        own = slice(part.start, part.stop)
+        before = store.fates[own] == Fate.KEPT
         strange = (row for row in store.unnamed if row in part and store.fates[row] == Fate.KEPT)
         templated.require_labels([store.example(row) for row in strange], wording)
         for known in store.misfits.among(part):
             if known.fate == Fate.NO_PROMPT and store.fates[known.row] == Fate.KEPT:
                 store.fates[known.row] = Fate.NO_PROMPT
-        if len(kept) and not (store.fates[kept] == Fate.KEPT).any():
-            first = int(kept[0])
+        if before.any() and not (store.fates[own] == Fate.KEPT).any():
+            first = part.start + int(before.argmax())
             raise templated.none_asked(str(store.example(first).origin), json.loads(store.misfits.line(first))["detail"])
 
 

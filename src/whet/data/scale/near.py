@@ -22,7 +22,7 @@ from whet.data.scale.spill import PARTS, Buckets, Records, Texts, groups_of
 CHUNK_ROWS = 4096
 # Of a band that more rows share, each is compared with so many of them: 10^5 rows of one form letter would be 10^10 pairs.
 MOST_MET = 64
-BAND_PARTS = 4 * PARTS
+BAND_PARTS = 16 * PARTS  # there are twenty times as many bands as rows
 OUT = 255  # the side of a row that is out of the search
 Sides = NDArray[np.uint8]
 Numbers = NDArray[np.uint64]

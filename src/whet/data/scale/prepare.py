@@ -16,8 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import numpy as np
-
 from whet.data import dataset
 from whet.data.corpora.format import REPAIRS
 from whet.data.provenance import Tally, terms_of
@@ -160,8 +158,7 @@ def _count(store: Store, recipe: Recipe, labels: Sequence[str]) -> _Counted:
     """
     kept = {name: store.kept & (store.sides == SIDE[name]) for name in NAMES}
     sizes = {name: int(mask.sum()) for name, mask in kept.items()}
-    first = next(iter(np.flatnonzero(store.kept)), None)
-    source = "data" if first is None else store.example(int(first)).origin.source
+    source = store.example(int(store.kept.argmax())).origin.source if any(sizes.values()) else "data"
     tally, counts = store.tally(*kept.values()), {name: store.count_labels(mask) for name, mask in kept.items()}
     if problems := split_problems(source, sizes, counts["train"], labels) or tally.refused(recipe.data.use):
         raise DataError(*problems)

@@ -32,20 +32,21 @@ def split(store: Store, recipe: Recipe) -> None:
     shares = {"train": 1 - sum(fractions.values()), **fractions}
     is_grouped = _is_grouped(store, own)
     if fractions:
-        rows = np.flatnonzero(store.kept[own.start : own.stop])
-        groups = sum(1 for _ in _groups(store, own)) if is_grouped else len(rows)
-        source = store.example(int(rows[0])).origin.source if len(rows) else "data"
-        require_rows(source, len(rows), groups, len(shares))
+        kept = store.kept[own.start : own.stop]
+        rows = int(kept.sum())
+        groups = sum(1 for _ in _groups(store, own)) if is_grouped else rows
+        source = store.example(own.start + int(kept.argmax())).origin.source if rows else "data"
+        require_rows(source, rows, groups, len(shares))
     (_split_groups if is_grouped else _split_rows)(store, own, shares)
     _require_apart(store)
 
 
 def _is_grouped(store: Store, own: range) -> bool:
     """Whether a kept row of `path` names a group."""
-    start = 0
+    start, kept = 0, store.kept
     for block in store.group_of.blocks() if store.names_a_group else ():
         inside = slice(start, min(own.stop, start + len(block)))
-        if block[: inside.stop - start][store.kept[inside]].any():
+        if block[: inside.stop - start][kept[inside]].any():
             return True
         start += len(block)
         if start >= own.stop:
