@@ -21,8 +21,8 @@ asks for the last three). Without --peers they are left out.
 By their bytes these rows surely fit into 1,024 tokens, so whet need not tokenize them to know: in the jobs called `counted`
 the most is 200 tokens, and the tokens of nearly every row are counted.
 
-Exits 1 when memory grows by more than half between two sizes, or a peer needs less than three times as long. --quick: 10^4 and
-a slice of 2,000, one minute.
+Exits 1 when memory grows by more than half between two sizes and by more than 16 bytes a row, or a peer needs less than three
+times as long. --quick: 10^4 and a slice of 2,000, one minute.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ OURS, NEAR_OF_PEERS = "whet_near", ("datasketch_near", "datatrove_near")
 MAPS = ("datasets_map", "datasets_map_counted", "datasets_and_datatrove", "datasets_and_datatrove_counted")
 TABLES = ("whet_prepare_table", "whet_prepare_templates")
 FLOOR, GROWTH, TIMES = 3.0, 1.5, 3
+ROW_BYTES = 16  # of a row of 250, that may stay in memory: where its split and its fate stand
 DOES_LESS = "datasets_map_counted"  # the tokenizer's time alone, which nobody can be three times as fast as: it has no floor
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
@@ -161,8 +162,8 @@ def grows(sizes: Sequence[int], folder: Path, job: str = "whet_prepare") -> tupl
         rate, peak = rows / took.wall_seconds, took.peak_bytes / 2**20
         seconds = f"{took.wall_seconds:8.1f} {took.processor_seconds:8.1f} {took.microseconds:7.0f}"
         print(f"{rows:11,} {rate:8,.0f} {seconds} {peak:9,.0f}  {took.found['kept']:,}", flush=True)
-        if done and took.peak_bytes > GROWTH * done[-1].peak_bytes:
-            before = done[-1]
+        before = done[-1] if done else took
+        if took.peak_bytes > max(GROWTH * before.peak_bytes, before.peak_bytes + ROW_BYTES * (rows - before.rows)):
             wrong.append(f"{rows:,} rows take {peak:,.0f} MiB, and {before.rows:,} took {before.peak_bytes / 2**20:,.0f}")
         done.append(took)
     return done, wrong
