@@ -23,7 +23,7 @@ from whet.progress import Progress
 # What rounding may change between two layouts, relative to the loss and to the gradient's norm: of a model in float32, and of
 # one in lower precision. A model that lets examples see each other is off by far more.
 TOLERANCE = {"float32": 1e-3, "lower": 5e-2}
-TRIED_EXAMPLES = 4
+TRIED_EXAMPLES, TRIED_TOKENS = 4, 2048  # padded, they keep everything: two examples say as much, if they are long
 # What a model raises that is not made for such a layout; running out of memory, a RuntimeError too, is told apart.
 REFUSALS = (TypeError, ValueError, AttributeError, AssertionError, RuntimeError, IndexError)
 
@@ -109,9 +109,13 @@ def choose_layout(model: torch.nn.Module, course: Course, device: torch.device, 
     if not wanted:
         return plain
     rows = [course.rows[i] for i in course.timetable.rows(0)[:TRIED_EXAMPLES]]
+    while len(rows) > 2 and len(rows) * max(map(len, rows)) > TRIED_TOKENS:
+        rows.pop()
     while rows:
         try:
-            return _first_exact(model, rows, wanted, plain, progress)
+            layout = _first_exact(model, rows, wanted, plain, progress)
+            release()
+            return layout
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
