@@ -113,9 +113,7 @@ def choose_layout(model: torch.nn.Module, course: Course, device: torch.device, 
         rows.pop()
     while rows:
         try:
-            layout = _first_exact(model, rows, wanted, plain, progress)
-            release()
-            return layout
+            return _first_exact(model, rows, wanted, plain, progress)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
